@@ -1,0 +1,3 @@
+module regent/images/pause
+
+go 1.25.0

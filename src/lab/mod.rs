@@ -1,0 +1,10 @@
+//! One running cluster's place on this machine: its state directory, its secrets, and in private
+//! mode its namespaces and its libvirt daemon.
+
+mod instance;
+mod paths;
+mod secrets;
+
+pub use instance::{Lab, LabError};
+pub use paths::LabPaths;
+pub use secrets::{NodeKeys, Secrets};

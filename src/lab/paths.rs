@@ -1,0 +1,68 @@
+//! Where a lab keeps what.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::name::{ClusterName, NodeName};
+
+/// The paths of one lab, `STATE/labs/CLUSTER/…`; pure, nothing is created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabPaths {
+    root: Utf8PathBuf,
+    cluster: ClusterName,
+}
+
+impl LabPaths {
+    /// The lab of `cluster` under the state directory `state` (`REGENT_STATE`).
+    pub fn new(state: &Utf8Path, cluster: &ClusterName) -> Self {
+        Self {
+            root: state.join("labs").join(cluster.as_str()),
+            cluster: cluster.clone(),
+        }
+    }
+
+    /// The cluster that the lab runs.
+    pub fn cluster(&self) -> &ClusterName {
+        &self.cluster
+    }
+
+    /// The lab's directory, 0700; removed whole by `down`.
+    pub fn root(&self) -> &Utf8Path {
+        &self.root
+    }
+
+    /// Keys and tokens, one file (JSON, 0600).
+    pub fn secrets(&self) -> Utf8PathBuf {
+        self.root.join("secrets.json")
+    }
+
+    /// What is running: the holder process, driver, connection (JSON).
+    pub fn record(&self) -> Utf8PathBuf {
+        self.root.join("lab.json")
+    }
+
+    /// Locked exclusively by whoever changes the lab.
+    pub fn lock(&self) -> Utf8PathBuf {
+        // Outside the lab's directory, so that `down` can hold it while it removes the directory.
+        self.root.with_extension("lock")
+    }
+
+    /// The administrator's kubeconfig (0600), endpoint: the load balancer.
+    pub fn kubeconfig(&self) -> Utf8PathBuf {
+        self.root.join("kubeconfig")
+    }
+
+    /// A node's directory: overlay (`upper`, `work`, `root`), data directories (`var/…`), console log.
+    pub fn node(&self, node: &NodeName) -> Utf8PathBuf {
+        self.root.join("nodes").join(node.as_str())
+    }
+
+    /// The private daemon's directories: `etc lib run log cache`.
+    pub fn libvirt(&self) -> Utf8PathBuf {
+        self.root.join("libvirt")
+    }
+
+    /// Every event of every command on this lab, one JSON object a line.
+    pub fn events(&self) -> Utf8PathBuf {
+        self.root.join("events.jsonl")
+    }
+}

@@ -1,0 +1,3 @@
+//! `regent`, the program. Everything is in the library.
+
+fn main() {}

@@ -1,0 +1,168 @@
+//! The types of a plan.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use camino::Utf8PathBuf;
+use ipnet::Ipv4Net;
+use serde::Serialize;
+
+use crate::name::{ClusterName, NodeName};
+use crate::spec::{Budgets, CertificateMode, Connect, Driver, KubernetesVersion, Memory, Tuning};
+
+/// Everything that can be known about a cluster before anything runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The cluster's name, and the lab's.
+    pub cluster: ClusterName,
+    /// The Kubernetes version of every node.
+    pub kubernetes: KubernetesVersion,
+    /// How fast a dead node is noticed.
+    pub tuning: Tuning,
+    /// How further control-plane nodes get the cluster's certificates.
+    pub certificates: CertificateMode,
+    /// The kind of node, already decided.
+    pub driver: Driver,
+    /// Which libvirt.
+    pub connect: Connect,
+    /// The nodes' network.
+    pub network: NetworkPlan,
+    /// Every node: load balancers, control-plane nodes, workers, each in the order of their numbers.
+    pub nodes: Vec<NodePlan>,
+    /// The manifests to apply last, in order: file name and text.
+    pub manifests: Vec<(String, String)>,
+    /// What a verification may cost.
+    pub budgets: Budgets,
+}
+
+impl Plan {
+    /// Returns the nodes of a role, in order.
+    pub fn nodes_with(&self, role: NodeRole) -> impl Iterator<Item = &NodePlan> {
+        self.nodes.iter().filter(move |node| node.role == role)
+    }
+
+    /// Returns the control-plane nodes, in order.
+    pub fn control_plane(&self) -> impl Iterator<Item = &NodePlan> {
+        self.nodes_with(NodeRole::ControlPlane)
+    }
+
+    /// Returns the workers, in order.
+    pub fn workers(&self) -> impl Iterator<Item = &NodePlan> {
+        self.nodes_with(NodeRole::Worker)
+    }
+
+    /// Returns the load balancers, in order.
+    pub fn load_balancers(&self) -> impl Iterator<Item = &NodePlan> {
+        self.nodes_with(NodeRole::LoadBalancer)
+    }
+
+    /// Returns the node of that name.
+    pub fn node(&self, name: &NodeName) -> Option<&NodePlan> {
+        self.nodes.iter().find(|node| node.name == *name)
+    }
+
+    /// Returns the control plane endpoint, `ADDRESS:6443`.
+    pub fn endpoint(&self) -> String {
+        format!("{}:6443", self.network.endpoint)
+    }
+}
+
+/// The nodes' network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkPlan {
+    /// libvirt's name for it: `regent-<cluster>`.
+    pub name: String,
+    /// The bridge's interface name: `rg` and a hash of the cluster's name, 15 characters at most (`IFNAMSIZ`).
+    pub bridge: String,
+    /// libvirt's identifier, by hash of the cluster's name.
+    pub uuid: Uuid,
+    /// The bridge's MAC address.
+    pub mac: MacAddress,
+    /// The nodes' range.
+    pub cidr: Ipv4Net,
+    /// The lab's own address on the bridge: the first of the range, every node's default route.
+    pub gateway: Ipv4Addr,
+    /// The address of the control plane endpoint.
+    pub endpoint: Ipv4Addr,
+    /// The range of pods.
+    pub pod_subnet: Ipv4Net,
+    /// The range of services.
+    pub service_subnet: Ipv4Net,
+}
+
+/// What a node is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NodeRole {
+    /// haproxy in front of the API servers.
+    LoadBalancer,
+    /// API server, controller manager, scheduler and an etcd member.
+    ControlPlane,
+    /// Only pods.
+    Worker,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodePlan {
+    /// `lb1`, `m1`…, `w1`…
+    pub name: NodeName,
+    /// libvirt's name for its domain: `<cluster>-<node>`.
+    pub domain: String,
+    /// What it is for.
+    pub role: NodeRole,
+    /// Its number within its role, from 1.
+    pub number: u8,
+    /// libvirt's identifier, by hash.
+    pub uuid: Uuid,
+    /// Its interface's MAC address, by hash, locally administered.
+    pub mac: MacAddress,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its /24 of the pod range; none for a load balancer.
+    pub pod_subnet: Option<Ipv4Net>,
+    /// Its memory.
+    pub memory: Memory,
+    /// Its processors.
+    pub cpus: u8,
+    /// Files that the recipe writes before the node joins, by path. None holds a secret.
+    pub files: Vec<PlannedFile>,
+}
+
+/// A file on a node. Owner and group are root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedFile {
+    /// Absolute path on the node.
+    pub path: Utf8PathBuf,
+    /// Permission bits.
+    pub mode: u32,
+    /// Content.
+    pub content: String,
+}
+
+/// A MAC address; displays as `52:54:00:12:34:56`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// A UUID; displays with hyphens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uuid(pub [u8; 16]);
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            if matches!(i, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}

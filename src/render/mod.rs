@@ -1,0 +1,1 @@
+//! Pure writers of every generated file. Each takes a plan (and where needed secrets) and returns text.

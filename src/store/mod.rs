@@ -1,0 +1,1 @@
+//! The content-addressed store: derivations, realisations, the lock file, garbage collection.

@@ -1,0 +1,1 @@
+//! Faults under load: probes, write ledger, history checker, budgets, reports.

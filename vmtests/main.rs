@@ -1,0 +1,3 @@
+//! The scenarios that need a lab.
+
+fn main() {}
