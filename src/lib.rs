@@ -16,6 +16,7 @@
 //! * [`hypervisor`] is the only user of libvirt; [`node`] the only user of SSH.
 //! * [`recipe`] turns running nodes into a cluster, one idempotent step at a time.
 //! * [`verify`] injects faults under load, measures, and judges.
+//! * [`yaml`] is the only door to YAML.
 //! * [`event`] is the one language between all of these and what shows them.
 //! * [`cli`] is the only place that prints.
 
@@ -32,3 +33,4 @@ pub mod render;
 pub mod spec;
 pub mod store;
 pub mod verify;
+pub mod yaml;
