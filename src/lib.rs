@@ -14,6 +14,7 @@
 //! * [`store`] keeps what was built or fetched, by content; [`image`] says what there is to build.
 //! * [`lab`] is one running cluster's place on this machine: state directory, namespaces, daemon.
 //! * [`hypervisor`] is the only user of libvirt; [`node`] the only user of SSH.
+//! * [`site`] bundles a plan with the running parts that stand for it.
 //! * [`recipe`] turns running nodes into a cluster, one idempotent step at a time.
 //! * [`verify`] injects faults under load, measures, and judges.
 //! * [`yaml`] is the only door to YAML.
@@ -30,6 +31,7 @@ pub mod node;
 pub mod plan;
 pub mod recipe;
 pub mod render;
+pub mod site;
 pub mod spec;
 pub mod store;
 pub mod verify;
