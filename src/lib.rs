@@ -15,6 +15,7 @@
 //! * [`lab`] is one running cluster's place on this machine: state directory, namespaces, daemon.
 //! * [`hypervisor`] is the only user of libvirt; [`node`] the only user of SSH.
 //! * [`site`] bundles a plan with the running parts that stand for it.
+//! * [`kubernetes`] is the only user of the Kubernetes client library.
 //! * [`recipe`] turns running nodes into a cluster, one idempotent step at a time.
 //! * [`verify`] injects faults under load, measures, and judges.
 //! * [`yaml`] is the only door to YAML.
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod event;
 pub mod hypervisor;
 pub mod image;
+pub mod kubernetes;
 pub mod lab;
 pub mod name;
 pub mod node;
