@@ -1,1 +1,29 @@
 //! The command line: one file a subcommand. The only place that prints.
+//!
+//! [`args`] says what can be asked, [`failure`] what can go wrong and how the process ends, [`show`] how
+//! events look, [`context`] what every command shares. The commands call the library and decide nothing.
+
+pub mod args;
+pub mod context;
+pub mod failure;
+pub mod interrupt;
+pub mod run;
+pub mod show;
+
+mod completions;
+mod doctor;
+mod down;
+mod exec;
+mod init;
+mod kubeconfig;
+mod kubectl;
+mod lock;
+mod logs;
+mod node;
+mod plan;
+mod schema;
+mod ssh;
+mod status;
+mod store;
+mod up;
+mod verify;

@@ -1,0 +1,204 @@
+//! What can go wrong, seen from the outside: every library error mapped to a kind, hints and an exit code.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done what was asked: exit code 0.
+    Done,
+    /// A verdict is `fail` or `void`: exit code 1.
+    NotPassed,
+}
+
+/// The kinds of failure; each has its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    /// A wrong command line or a wrong `cluster.yaml`: 2.
+    Usage,
+    /// The machine lacks something: 3.
+    Machine,
+    /// An operation failed: 4.
+    Operation,
+    /// The user interrupted it, and it was cleaned up: 130.
+    Interrupted,
+    /// Whoever read our output has gone. That is no failure: 0.
+    BrokenPipe,
+}
+
+impl Kind {
+    /// The process's exit code.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::BrokenPipe => 0,
+            Self::Usage => 2,
+            Self::Machine => 3,
+            Self::Operation => 4,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// A failed command: what, why, and what to do about it.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Kind,
+    error: Box<dyn Error + Send + Sync>,
+    hints: Vec<String>,
+}
+
+impl Failure {
+    /// A failure of `kind`; `error` and its sources are shown.
+    pub fn new(kind: Kind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind,
+            error: error.into(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// A wrong command line or file.
+    pub fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Usage, error)
+    }
+
+    /// The machine lacks something.
+    pub fn machine(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Machine, error)
+    }
+
+    /// An operation failed.
+    pub fn operation(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Operation, error)
+    }
+
+    /// The user interrupted it; `left` says what the world looks like now.
+    pub fn interrupted(left: impl Into<String>) -> Self {
+        Self::new(Kind::Interrupted, "interrupted").hint(left)
+    }
+
+    /// Adds a line that says what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The error and its causes, outermost first; a cause that only repeats the line above it is left out.
+    fn chain(&self) -> Vec<String> {
+        let mut chain = vec![self.error.to_string()];
+        let mut source = self.error.source();
+        while let Some(error) = source {
+            let line = error.to_string();
+            if chain.last().is_some_and(|above| !above.ends_with(&line)) {
+                chain.push(line);
+            }
+            source = error.source();
+        }
+        chain
+    }
+
+    /// Shows it on standard error, as text or as one JSON object, and returns the exit code.
+    pub fn report(&self, json: bool) -> ExitCode {
+        if self.kind != Kind::BrokenPipe {
+            let text = if json { self.json() } else { self.text() };
+            // Nobody is left to tell when standard error is closed.
+            let _ = io::stderr().write_all(text.as_bytes());
+        }
+        self.kind.exit_code().into()
+    }
+
+    fn text(&self) -> String {
+        let mut chain = self.chain().into_iter();
+        let mut text = format!("error: {}\n", chain.next().unwrap_or_default());
+        for cause in chain {
+            text.push_str(&format!("caused by: {cause}\n"));
+        }
+        for hint in &self.hints {
+            text.push_str(&format!("hint: {hint}\n"));
+        }
+        text
+    }
+
+    fn json(&self) -> String {
+        let mut chain = self.chain();
+        let error = chain.remove(0);
+        format!(
+            "{}\n",
+            serde_json::json!({
+                "error": error,
+                "causes": chain,
+                "hints": self.hints,
+                "kind": self.kind,
+                "exitCode": self.kind.exit_code(),
+            })
+        )
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Standard output could not be written; files have errors of their own that name the path.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(Kind::BrokenPipe, error),
+            _ => Self::operation(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("m2: no answer on port 22")]
+    struct Outer(#[source] io::Error);
+
+    fn failure() -> Failure {
+        Failure::operation(Outer(io::Error::other("connection refused")))
+            .hint("see what the node says: regent logs m2")
+    }
+
+    #[test]
+    fn text_names_the_error_its_causes_and_the_way_out() {
+        assert_eq!(
+            failure().text(),
+            "error: m2: no answer on port 22\ncaused by: connection refused\nhint: see what the node says: regent logs m2\n"
+        );
+    }
+
+    #[test]
+    fn json_is_one_object_on_one_line() {
+        let json = failure().json();
+        assert_eq!(json.lines().count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["exitCode"], 4);
+        assert_eq!(value["kind"], "operation");
+        assert_eq!(value["causes"][0], "connection refused");
+    }
+
+    #[test]
+    fn a_cause_already_told_is_not_repeated() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read x: {0}")]
+        struct Telling(#[source] io::Error);
+        let failure = Failure::operation(Telling(io::Error::other("gone")));
+        assert_eq!(failure.text(), "error: cannot read x: gone\n");
+    }
+
+    #[test]
+    fn broken_pipe_is_success() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(failure.kind().exit_code(), 0);
+    }
+}
