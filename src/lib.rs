@@ -28,6 +28,7 @@ pub mod hypervisor;
 pub mod image;
 pub mod kubernetes;
 pub mod lab;
+pub mod machine;
 pub mod name;
 pub mod node;
 pub mod plan;

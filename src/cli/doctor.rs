@@ -1,9 +1,12 @@
 //! `regent doctor`
 
+use std::fmt::Write;
+
 use clap::Args;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use crate::machine::{self, Finding, State};
 
 /// Check everything that this machine needs, and say how to mend it
 #[derive(Debug, Args)]
@@ -14,7 +17,36 @@ Examples:
 pub struct Doctor {}
 
 impl Doctor {
-    pub(super) fn run(self, _context: &Context) -> Result<Outcome, Failure> {
-        Err(Failure::operation("not wired yet"))
+    pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let findings = machine::examine(&context.global.state, &context.global.store);
+        context.print(&table(&findings), &findings)?;
+        let missing = findings
+            .iter()
+            .filter(|finding| matches!(finding.state, State::Missing { .. }))
+            .count();
+        if missing == 0 {
+            return Ok(Outcome::Done);
+        }
+        Err(
+            Failure::machine(format!("this machine lacks {missing} of what a lab needs"))
+                .hint("`sudo ./setup` in regent's source directory installs all of it"),
+        )
     }
+}
+
+fn table(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for Finding { subject, state } in findings {
+        let (mark, what, mend) = match state {
+            State::Fine { what } => ("ok", what, None),
+            State::Doubtful { what, mend } => ("doubtful", what, Some(mend)),
+            State::Missing { what, mend } => ("missing", what, Some(mend)),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{mark:<9} {subject:<18} {what}");
+        if let Some(mend) = mend {
+            let _ = writeln!(text, "{:<28} → {mend}", "");
+        }
+    }
+    text
 }

@@ -1,0 +1,315 @@
+//! One look at everything that a lab needs from its machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use camino::Utf8Path;
+use serde::Serialize;
+
+use super::facts;
+
+/// What was looked at, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub subject: String,
+    /// What was found.
+    #[serde(flatten)]
+    pub state: State,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "camelCase")]
+pub enum State {
+    /// As it should be.
+    Fine {
+        /// The fact.
+        what: String,
+    },
+    /// A lab may work, with less.
+    Doubtful {
+        /// The fact, and what it means.
+        what: String,
+        /// What to do about it.
+        mend: String,
+    },
+    /// No lab works like this.
+    Missing {
+        /// The fact.
+        what: String,
+        /// The command that mends it.
+        mend: String,
+    },
+}
+
+/// Programs that regent runs, where Debian has them, and whether a lab needs them or only one command does.
+const PROGRAMS: &[(&str, &str, bool)] = &[
+    ("libvirtd", "libvirt-daemon", true),
+    ("virtlogd", VIRTLOGD, true),
+    ("dnsmasq", "dnsmasq-base", true),
+    ("ip", "iproute2", true),
+    ("iptables", "iptables", true),
+    ("mount", "mount", true),
+    ("nsenter", "util-linux", true),
+    ("unshare", "util-linux", true),
+    ("mmdebstrap", "mmdebstrap", true),
+    ("ssh", "openssh-client", false),
+];
+
+/// The package of `virtlogd`: part of the daemon's package in Debian 12, of its own from 13 on, which
+/// libvirt-daemon depends on.
+const VIRTLOGD: &str = "libvirt-daemon";
+
+/// Namespaces that a lab and its nodes have of their own.
+const NAMESPACES: &[&str] = &["cgroup", "ipc", "mnt", "net", "pid", "uts"];
+
+/// Controllers that kubelet and systemd in a node want. On version 2 `devices` and `freezer` are not controllers.
+const CONTROLLERS: &[&str] = &["cpu", "cpuset", "memory", "pids"];
+
+/// The oldest Go that builds Kubernetes 1.35 (its `go.mod` says 1.25).
+const GO: (u32, u32) = (1, 25);
+
+/// What the default cluster of 3 + 2 nodes and a load balancer takes (2.0 GiB measured), and something to breathe.
+const MEMORY: u64 = 3 << 30;
+
+/// What the store takes from nothing to built, with the Go build cache; and a lab's overlays.
+const DISK: u64 = 12 << 30;
+
+/// Looks at everything that a lab with its state in `state` and its store in `store` needs.
+pub fn examine(state: &Utf8Path, store: &Utf8Path) -> Vec<Finding> {
+    let mut findings = vec![root(), kernel(), namespaces(), cgroups(), kmsg()];
+    findings.extend(
+        PROGRAMS
+            .iter()
+            .map(|&(program, package, needed)| program_finding(program, package, needed)),
+    );
+    findings.extend([lxc_driver(), qemu_user(), go(), memory()]);
+    findings.push(disk("disk of the state", state));
+    findings.push(disk("disk of the store", store));
+    findings
+}
+
+fn finding(subject: impl Into<String>, state: State) -> Finding {
+    Finding {
+        subject: subject.into(),
+        state,
+    }
+}
+
+fn fine(what: impl Into<String>) -> State {
+    State::Fine { what: what.into() }
+}
+
+fn missing(what: impl Into<String>, mend: impl Into<String>) -> State {
+    State::Missing {
+        what: what.into(),
+        mend: mend.into(),
+    }
+}
+
+fn doubtful(what: impl Into<String>, mend: impl Into<String>) -> State {
+    State::Doubtful {
+        what: what.into(),
+        mend: mend.into(),
+    }
+}
+
+fn root() -> Finding {
+    let state = if rustix::process::geteuid().is_root() {
+        fine("running as root")
+    } else {
+        missing("not running as root", "sudo regent …")
+    };
+    finding("user", state)
+}
+
+fn kernel() -> Finding {
+    let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    // A module may be loaded on first use, and then shows only afterwards.
+    let state = if facts::knows_filesystem(&filesystems, "overlay") {
+        fine("the kernel has overlayfs")
+    } else {
+        missing("the kernel shows no overlayfs", "modprobe overlay")
+    };
+    finding("overlayfs", state)
+}
+
+fn namespaces() -> Finding {
+    let lacking: Vec<_> = NAMESPACES
+        .iter()
+        .copied()
+        .filter(|name| !Path::new("/proc/self/ns").join(name).exists())
+        .collect();
+    let state = if lacking.is_empty() {
+        fine(NAMESPACES.join(", "))
+    } else {
+        missing(
+            format!("the kernel has no {} namespaces", lacking.join(", ")),
+            "boot a kernel with them, such as Debian's",
+        )
+    };
+    finding("namespaces", state)
+}
+
+fn cgroups() -> Finding {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let unified = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let lacking = facts::missing_controllers(&mounts, &unified, CONTROLLERS);
+    let version = if unified.is_empty() { 1 } else { 2 };
+    let state = if lacking.is_empty() {
+        fine(format!("version {version}: {}", CONTROLLERS.join(", ")))
+    } else {
+        missing(
+            format!("no mounted hierarchy has {}", lacking.join(", ")),
+            "boot with systemd, which mounts them; in a container, give it the host's cgroups",
+        )
+    };
+    finding("cgroups", state)
+}
+
+fn kmsg() -> Finding {
+    let state = if Path::new("/dev/kmsg").exists() {
+        fine("/dev/kmsg")
+    } else {
+        missing(
+            "no /dev/kmsg, which kubelet reads",
+            "mknod /dev/kmsg c 1 11",
+        )
+    };
+    finding("kernel log", state)
+}
+
+fn program_finding(program: &str, package: &str, needed: bool) -> Finding {
+    let state = match find_program(program) {
+        Some(path) => fine(path.display().to_string()),
+        None => {
+            let what = format!("`{program}` is not installed");
+            let mend = format!("apt-get install {package}");
+            if needed {
+                missing(what, mend)
+            } else {
+                doubtful(what, mend)
+            }
+        }
+    };
+    finding(program, state)
+}
+
+/// Where a program is. A user's `PATH` may lack the directories of system programs.
+fn find_program(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from))
+        .map(|dir| dir.join(program))
+        .find(|candidate| candidate.is_file())
+}
+
+fn lxc_driver() -> Finding {
+    let found = fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .map(|entry| {
+            entry
+                .path()
+                .join("libvirt/connection-driver/libvirt_driver_lxc.so")
+        })
+        .find(|driver| driver.exists());
+    let state = match found {
+        Some(path) => fine(path.display().to_string()),
+        None => missing(
+            "libvirt's lxc driver is not installed",
+            "apt-get install libvirt-daemon-driver-lxc",
+        ),
+    };
+    finding("lxc driver", state)
+}
+
+/// libvirtd looks this user up whenever its qemu driver is installed, and exits where it is missing, even if no
+/// virtual machine is wanted. Debian makes the user in libvirt-daemon-system, which a lab does not need.
+fn qemu_user() -> Finding {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let state = if facts::has_account(&passwd, "libvirt-qemu") {
+        fine("libvirt-qemu")
+    } else {
+        missing(
+            "no user `libvirt-qemu`, and libvirtd does not start without it",
+            "useradd --system --user-group --no-create-home --home-dir /var/lib/libvirt --shell /usr/sbin/nologin libvirt-qemu",
+        )
+    };
+    finding("libvirt's user", state)
+}
+
+fn go() -> Finding {
+    let mend = "sudo ./setup";
+    let state = match Command::new("go").arg("version").output() {
+        Err(_) => doubtful(
+            "`go` is not installed; only building the images needs it",
+            mend,
+        ),
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            match facts::go_version(&text) {
+                Some(version) if version >= GO => fine(text),
+                _ => doubtful(
+                    format!(
+                        "{text}: building the images needs go {}.{} or newer",
+                        GO.0, GO.1
+                    ),
+                    mend,
+                ),
+            }
+        }
+    };
+    finding("go", state)
+}
+
+fn memory() -> Finding {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let state = match facts::available_memory(&meminfo) {
+        Some(bytes) if bytes >= MEMORY => fine(format!("{} available", gib(bytes))),
+        Some(bytes) => doubtful(
+            format!(
+                "{} available; the default cluster wants {}",
+                gib(bytes),
+                gib(MEMORY)
+            ),
+            "stop something, or plan fewer nodes",
+        ),
+        None => doubtful(
+            "/proc/meminfo does not say what is available",
+            "look at `free`",
+        ),
+    };
+    finding("memory", state)
+}
+
+fn disk(subject: &str, dir: &Utf8Path) -> Finding {
+    // The directory may not exist yet; its nearest ancestor stands on the same file system or on its mount point.
+    let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(dir);
+    let state = match rustix::fs::statvfs(existing.as_std_path()) {
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let what = format!("{} free at {existing}", gib(free));
+            if free >= DISK {
+                fine(what)
+            } else {
+                doubtful(
+                    format!("{what}; building from nothing takes {}", gib(DISK)),
+                    "make room, or set REGENT_STATE and REGENT_STORE",
+                )
+            }
+        }
+        Err(error) => missing(
+            format!("cannot look at {existing}: {error}"),
+            "set REGENT_STATE and REGENT_STORE to usable directories",
+        ),
+    };
+    finding(subject, state)
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1u32 << 30))
+}

@@ -1,0 +1,109 @@
+//! Facts about a machine, read from the texts that the kernel and the tools give. Pure.
+
+/// Available memory in bytes, from `/proc/meminfo`.
+pub(super) fn available_memory(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Whether the kernel knows a file system, from `/proc/filesystems`.
+pub(super) fn knows_filesystem(filesystems: &str, name: &str) -> bool {
+    filesystems
+        .lines()
+        .any(|line| line.split_whitespace().last() == Some(name))
+}
+
+/// Go's version, from `go version`: `go version go1.26.8 linux/amd64` is (1, 26).
+pub(super) fn go_version(text: &str) -> Option<(u32, u32)> {
+    let version = text.split_whitespace().nth(2)?.strip_prefix("go")?;
+    let mut parts = version.split('.');
+    let major = parts.next()?.parse().ok()?;
+    // A pre-release reads `1.27rc1`.
+    let minor = parts.next()?;
+    let digits = minor
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(minor.len());
+    Some((major, minor[..digits].parse().ok()?))
+}
+
+/// Which of `wanted` have no mounted cgroup hierarchy, of either version.
+///
+/// `mounts` is `/proc/self/mounts`, `unified` the root's `cgroup.controllers` (empty where version 2 has none).
+pub(super) fn missing_controllers<'a>(
+    mounts: &str,
+    unified: &str,
+    wanted: &[&'a str],
+) -> Vec<&'a str> {
+    let version1 = || {
+        mounts.lines().filter_map(|line| {
+            let mut fields = line.split(' ');
+            let options = fields.nth(3)?;
+            let kind = line.split(' ').nth(2)?;
+            (kind == "cgroup").then_some(options)
+        })
+    };
+    let has = |controller: &str| {
+        unified.split_whitespace().any(|c| c == controller)
+            || version1().any(|options| options.split(',').any(|option| option == controller))
+    };
+    wanted.iter().copied().filter(|c| !has(c)).collect()
+}
+
+/// Whether a user or group stands in `/etc/passwd` or `/etc/group`.
+pub(super) fn has_account(database: &str, name: &str) -> bool {
+    database
+        .lines()
+        .any(|line| line.split(':').next() == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_what_is_available_not_what_is_free() {
+        let text = "MemTotal:       24000000 kB\nMemFree:  1 kB\nMemAvailable:   8388608 kB\n";
+        assert_eq!(available_memory(text), Some(8 << 30));
+        assert_eq!(available_memory("MemTotal: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn go_versions() {
+        assert_eq!(go_version("go version go1.26.8 linux/amd64"), Some((1, 26)));
+        assert_eq!(
+            go_version("go version go1.27rc1 linux/amd64"),
+            Some((1, 27))
+        );
+        assert_eq!(go_version("go version go1.19 linux/amd64"), Some((1, 19)));
+        assert_eq!(go_version("command not found"), None);
+    }
+
+    #[test]
+    fn controllers_of_both_versions_count() {
+        let hybrid = "cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0\n\
+                      cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,cpu,cpuacct 0 0\n\
+                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        let wanted = ["cpu", "memory", "pids"];
+        assert_eq!(missing_controllers(hybrid, "", &wanted), ["pids"]);
+        let unified = "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n";
+        assert!(missing_controllers(unified, "cpuset cpu io memory pids\n", &wanted).is_empty());
+    }
+
+    #[test]
+    fn filesystems_with_and_without_device() {
+        let text = "nodev\tsysfs\nnodev\toverlay\n\text4\n";
+        assert!(knows_filesystem(text, "overlay"));
+        assert!(knows_filesystem(text, "ext4"));
+        assert!(!knows_filesystem(text, "over"));
+    }
+
+    #[test]
+    fn accounts_match_whole_names() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nlibvirt-qemu2:x:1:1::/:/bin/false\n";
+        assert!(has_account(passwd, "root"));
+        assert!(!has_account(passwd, "libvirt-qemu"));
+    }
+}
