@@ -6,8 +6,8 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{Api, ListParams, Resource};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
+use kube::api::{Api, ListParams, Patch, PatchParams, Resource};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::name::NodeName;
@@ -176,6 +176,54 @@ impl Kubernetes {
         Ok(lease
             .and_then(|lease| lease.spec)
             .and_then(|spec| spec.holder_identity))
+    }
+
+    /// Returns one value of a ConfigMap; none if either does not exist.
+    pub async fn config_value(
+        &self,
+        namespace: &str,
+        name: &str,
+        key: &str,
+    ) -> Result<Option<String>, KubernetesError> {
+        let api: Api<ConfigMap> = Api::namespaced(self.0.clone(), namespace);
+        let map = api
+            .get_opt(name)
+            .await
+            .map_err(|source| KubernetesError::Request {
+                what: "show a ConfigMap",
+                source: Box::new(source),
+            })?;
+        Ok(map
+            .and_then(|map| map.data)
+            .and_then(|mut data| data.remove(key)))
+    }
+
+    /// Sets one value of a ConfigMap, making it where it does not exist.
+    pub async fn set_config_value(
+        &self,
+        namespace: &str,
+        name: &str,
+        key: &str,
+        value: &str,
+    ) -> Result<(), KubernetesError> {
+        let api: Api<ConfigMap> = Api::namespaced(self.0.clone(), namespace);
+        let map = serde_json::json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { key: value },
+        });
+        let patched = api
+            .patch(
+                name,
+                &PatchParams::apply("regent").force(),
+                &Patch::Apply(map),
+            )
+            .await;
+        match patched {
+            Ok(_) => Ok(()),
+            Err(source) => Err(KubernetesError::Request {
+                what: "take a ConfigMap",
+                source: Box::new(source),
+            }),
+        }
     }
 
     /// Whether the API server that answers says it is ready (`/readyz`).

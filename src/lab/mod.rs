@@ -3,8 +3,10 @@
 
 mod instance;
 mod paths;
+mod private_file;
 mod secrets;
 
 pub use instance::{Lab, LabError};
 pub use paths::LabPaths;
+pub use private_file::write_private;
 pub use secrets::{NodeKeys, Secrets};

@@ -40,6 +40,11 @@ impl LabPaths {
         self.root.join("lab.json")
     }
 
+    /// What of the plan the running cluster cannot shed (JSON; see `recipe::Shape`).
+    pub fn shape(&self) -> Utf8PathBuf {
+        self.root.join("shape.json")
+    }
+
     /// Locked exclusively by whoever changes the lab.
     pub fn lock(&self) -> Utf8PathBuf {
         // Outside the lab's directory, so that `down` can hold it while it removes the directory.

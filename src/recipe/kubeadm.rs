@@ -1,0 +1,103 @@
+//! Running kubeadm on a node so that it survives regent: as a transient systemd unit with a log of its own. When
+//! regent dies, kubeadm goes on, and the next run waits for it (`Action::Await`).
+
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+use crate::name::NodeName;
+use crate::node::{NodeFile, Output};
+use crate::recipe::RecipeError;
+use crate::recipe::lookup::session;
+use crate::site::Site;
+
+/// kubeadm bounds its own waits (4 minutes for the control plane, 2 for etcd); this bounds their sum.
+const KUBEADM: Duration = Duration::from_secs(600);
+
+/// How much of a failed kubeadm's log is shown.
+const TAIL: u32 = 25;
+
+/// A kubeadm command that changes the node.
+pub(super) struct Run<'a> {
+    /// For messages: `kubeadm init`.
+    pub(super) what: &'static str,
+    /// Arguments after `kubeadm`; `CONFIG` stands for the path of the configuration file.
+    pub(super) arguments: &'a str,
+    /// The configuration file's text; holds secrets.
+    pub(super) config: String,
+    /// Whether success makes the node a member.
+    pub(super) joins: bool,
+}
+
+/// In `/run`: gone with the next boot, as its secrets should be.
+const CONFIG: &str = "/run/regent/kubeadm.yaml";
+
+/// Runs kubeadm on the node to its end.
+pub(super) async fn run(site: &Site, node: &NodeName, run: Run<'_>) -> Result<(), RecipeError> {
+    let session = session(site, node)?;
+    let config = NodeFile {
+        path: Utf8PathBuf::from(CONFIG),
+        mode: 0o600,
+        content: run.config.into_bytes(),
+    };
+    session.push(&[config]).await?;
+    let mark = if run.joins {
+        "touch /var/lib/regent/member"
+    } else {
+        "true"
+    };
+    let arguments = run.arguments.replace("CONFIG", CONFIG);
+    let script = format!(
+        "mkdir -p /var/lib/regent /var/log/regent\n\
+         systemctl reset-failed regent-kubeadm 2>/dev/null || true\n\
+         systemd-run --quiet --wait --collect --unit=regent-kubeadm -p Environment=HOME=/root sh -c \
+         'status=0; kubeadm {arguments} >/var/log/regent/kubeadm.log 2>&1 || status=$?; rm -f {CONFIG}; \
+         [ $status = 0 ] && {mark}; exit $status'\n"
+    );
+    let output = session.script(script).deadline(KUBEADM).output().await?;
+    check(site, node, run.what, &output).await
+}
+
+async fn check(
+    site: &Site,
+    node: &NodeName,
+    what: &'static str,
+    output: &Output,
+) -> Result<(), RecipeError> {
+    if output.status == 0 {
+        return Ok(());
+    }
+    let tail = format!("tail -n {TAIL} /var/log/regent/kubeadm.log 2>/dev/null || true");
+    let mut log = session(site, node)?.script(tail).run().await?;
+    log.push_str(&String::from_utf8_lossy(&output.stderr));
+    Err(RecipeError::Kubeadm {
+        node: node.clone(),
+        what,
+        log,
+    })
+}
+
+/// Waits for a kubeadm that an earlier run began.
+pub(super) async fn wait(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
+    let script = "while systemctl is-active -q regent-kubeadm; do sleep 0.2; done";
+    session(site, node)?
+        .script(script)
+        .deadline(KUBEADM)
+        .run()
+        .await?;
+    Ok(())
+}
+
+/// Clears away what an unfinished kubeadm left on the node: files, containers, etcd data. `kubeadm reset` does not
+/// take the node's member out of etcd when it cannot reach it; [`super::control_plane::forget`] does.
+pub(super) async fn reset(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
+    let script = "kubeadm reset --force >/var/log/regent/kubeadm-reset.log 2>&1\n\
+                  rm -rf /etc/kubernetes/pki /etc/kubernetes/*.conf /etc/kubernetes/manifests/* /etc/cni/net.d/.kubernetes* /var/lib/etcd/member\n\
+                  systemctl disable --quiet --now kubelet || true\n";
+    session(site, node)?
+        .script(script)
+        .deadline(KUBEADM)
+        .run()
+        .await?;
+    Ok(())
+}

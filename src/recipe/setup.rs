@@ -1,0 +1,68 @@
+//! The same set-up on every machine: start it, write its files, make them take effect.
+
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+use crate::hypervisor::NodeMedia;
+use crate::image::NodeImage;
+use crate::name::NodeName;
+use crate::node::NodeFile;
+use crate::plan::NodeRole;
+use crate::recipe::lookup::{no_such, planned, session};
+use crate::recipe::{RecipeError, fingerprint};
+use crate::site::Site;
+
+/// A container node answers after 2 to 6 s; an emulated virtual machine after 26 s alone and about a minute where
+/// several boot at once on two cores (`docs/failure-model.md`).
+const BOOT: Duration = Duration::from_secs(180);
+
+/// Makes the node's domain exist and run, and waits until it answers.
+pub(super) async fn start(
+    site: &Site,
+    image: &NodeImage,
+    name: &NodeName,
+) -> Result<(), RecipeError> {
+    let node = planned(site, name)?;
+    let secrets = site.lab.secrets();
+    let host = secrets.hosts.get(name).ok_or_else(|| no_such(name))?;
+    let media = NodeMedia {
+        root: image.root.clone(),
+        containerd: (node.role != NodeRole::LoadBalancer).then(|| image.containerd.clone()),
+        host: host.clone(),
+        authorized: secrets.client.public.clone(),
+    };
+    site.hypervisor.ensure_node(node, &media).await?;
+    Ok(session(site, name)?.wait_reachable(BOOT).await?)
+}
+
+/// Makes written files take effect; each part does nothing where nothing changed. The last line is the mark that the
+/// next look finds.
+const APPLY: &str = r"
+systemctl daemon-reload
+sysctl --quiet --system >/dev/null 2>&1 || true
+networkctl reload
+";
+
+/// Writes the node's planned files and makes them take effect.
+pub(super) async fn configure(site: &Site, name: &NodeName) -> Result<(), RecipeError> {
+    let node = planned(site, name)?;
+    let session = session(site, name)?;
+    let files: Vec<_> = node
+        .files
+        .iter()
+        .map(|file| NodeFile {
+            path: file.path.clone(),
+            mode: file.mode,
+            content: file.content.clone().into_bytes(),
+        })
+        .collect();
+    session.push(&files).await?;
+    session.script(APPLY).run().await?;
+    let mark = NodeFile {
+        path: Utf8PathBuf::from("/var/lib/regent/configured"),
+        mode: 0o644,
+        content: format!("{}\n", fingerprint::of_node(node)).into_bytes(),
+    };
+    Ok(session.push(&[mark]).await?)
+}
