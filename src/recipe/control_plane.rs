@@ -75,11 +75,7 @@ pub(super) async fn authority(site: &Site) -> Result<(NodeName, Vec<u8>), Recipe
 /// Creates the cluster's certificate authority on the node where `init` will be.
 pub(super) async fn make_authority(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
     let arguments = "init phase certs ca --config CONFIG";
-    let config = init_config(
-        site,
-        node,
-        &draw()?,
-    )?;
+    let config = init_config(site, node, &draw()?)?;
     kubeadm::run(
         site,
         node,
@@ -138,10 +134,7 @@ pub(super) async fn mint(site: &Site) -> Result<JoinSecrets, RecipeError> {
     if site.plan.certificates == CertificateMode::Copy {
         return join_secrets(site, token, None).await;
     }
-    let secrets = InitSecrets {
-        token,
-        ..draw()?
-    };
+    let secrets = InitSecrets { token, ..draw()? };
     let arguments = "init phase upload-certs --upload-certs --config CONFIG";
     let config = init_config(site, &member, &secrets)?;
     let run = Run {
@@ -208,7 +201,8 @@ async fn copy_certificates(site: &Site, node: &NodeName) -> Result<(), RecipeErr
 }
 
 fn draw() -> Result<InitSecrets, RecipeError> {
-    let drawn = std::fs::File::open("/dev/urandom").and_then(|mut random| InitSecrets::draw(&mut random));
+    let drawn =
+        std::fs::File::open("/dev/urandom").and_then(|mut random| InitSecrets::draw(&mut random));
     drawn.map_err(RecipeError::Randomness)
 }
 

@@ -205,4 +205,3 @@ fn balanced(seen: &Observed, node: &NodePlan, ca: &str) -> bool {
             .guest(&node.name)
             .is_some_and(|guest| guest.balancing && guest.ca.as_deref() == Some(ca))
 }
-

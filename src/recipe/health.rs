@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::hypervisor::DomainState;
 use crate::kubernetes::{Kubernetes, not_ready};
 use crate::name::NodeName;
@@ -13,7 +15,8 @@ use crate::recipe::{RecipeError, control_plane, etcd};
 use crate::site::Site;
 
 /// One check's outcome.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Check {
     /// What was checked: `domains`, `load balancer`, `etcd`, `API`, `nodes`, `DNS`.
     pub name: &'static str,

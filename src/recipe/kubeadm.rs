@@ -93,7 +93,7 @@ pub(super) async fn wait(site: &Site, node: &NodeName) -> Result<(), RecipeError
 pub(super) async fn reset(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
     let script = "kubeadm reset --force >/var/log/regent/kubeadm-reset.log 2>&1\n\
                   rm -rf /etc/kubernetes/pki /etc/kubernetes/*.conf /etc/kubernetes/manifests/* /etc/cni/net.d/.kubernetes* /var/lib/etcd/member\n\
-                  systemctl disable --quiet --now kubelet || true\n";
+                  systemctl stop kubelet || true\n";
     session(site, node)?
         .script(script)
         .deadline(KUBEADM)

@@ -17,6 +17,7 @@ mod manifests;
 mod observe;
 mod setup;
 mod shape;
+mod status;
 mod up;
 
 pub use connectivity::Link;
@@ -26,4 +27,5 @@ pub use error::RecipeError;
 pub use health::{Check, check as health, servers_up};
 pub use observe::{Guest, NodeSeen, Observed, Stage, observe};
 pub use shape::{Shape, Unreachable};
+pub use status::{NodeStatus, Status, status};
 pub use up::{Outcome, check_reachable, up};
