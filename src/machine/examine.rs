@@ -47,7 +47,8 @@ pub enum State {
 /// Programs that regent runs, where Debian has them, and whether a lab needs them or only one command does.
 const PROGRAMS: &[(&str, &str, bool)] = &[
     ("libvirtd", "libvirt-daemon", true),
-    ("virtlogd", VIRTLOGD, true),
+    // A package of its own from Debian 13 on, which libvirt-daemon depends on.
+    ("virtlogd", "libvirt-daemon", true),
     ("dnsmasq", "dnsmasq-base", true),
     ("ip", "iproute2", true),
     ("iptables", "iptables", true),
@@ -57,10 +58,6 @@ const PROGRAMS: &[(&str, &str, bool)] = &[
     ("mmdebstrap", "mmdebstrap", true),
     ("ssh", "openssh-client", false),
 ];
-
-/// The package of `virtlogd`: part of the daemon's package in Debian 12, of its own from 13 on, which
-/// libvirt-daemon depends on.
-const VIRTLOGD: &str = "libvirt-daemon";
 
 /// Namespaces that a lab and its nodes have of their own.
 const NAMESPACES: &[&str] = &["cgroup", "ipc", "mnt", "net", "pid", "uts"];
@@ -207,17 +204,7 @@ fn find_program(program: &str) -> Option<PathBuf> {
 }
 
 fn lxc_driver() -> Finding {
-    let found = fs::read_dir("/usr/lib")
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok)
-        .map(|entry| {
-            entry
-                .path()
-                .join("libvirt/connection-driver/libvirt_driver_lxc.so")
-        })
-        .find(|driver| driver.exists());
-    let state = match found {
+    let state = match libvirt_driver("lxc") {
         Some(path) => fine(path.display().to_string()),
         None => missing(
             "libvirt's lxc driver is not installed",
@@ -227,11 +214,24 @@ fn lxc_driver() -> Finding {
     finding("lxc driver", state)
 }
 
+/// Where a driver of libvirt's is; the directory's name holds the architecture.
+fn libvirt_driver(name: &str) -> Option<PathBuf> {
+    fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .map(|entry| entry.path().join("libvirt/connection-driver"))
+        .map(|dir| dir.join(format!("libvirt_driver_{name}.so")))
+        .find(|driver| driver.exists())
+}
+
 /// libvirtd looks this user up whenever its qemu driver is installed, and exits where it is missing, even if no
 /// virtual machine is wanted. Debian makes the user in libvirt-daemon-system, which a lab does not need.
 fn qemu_user() -> Finding {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let state = if facts::has_account(&passwd, "libvirt-qemu") {
+    let state = if libvirt_driver("qemu").is_none() {
+        fine("none needed: libvirt's qemu driver is not installed")
+    } else if facts::has_account(&passwd, "libvirt-qemu") {
         fine("libvirt-qemu")
     } else {
         missing(

@@ -1,0 +1,50 @@
+# What there is to do. `just` alone lists it; `sudo ./setup` installs what the recipes need.
+
+# A root shell's PATH may have none of the toolchains that `setup` installs.
+export PATH := env("HOME", "/root") + "/.cargo/bin:/usr/local/go/bin:" + env("PATH")
+
+[private]
+default:
+    @just --list --unsorted
+
+# Cluster up, failover proven, report written, cluster down (root)
+vmtest *SCENARIOS:
+    cargo test --quiet --locked --test vmtests -- {{ SCENARIOS }}
+
+# Every scenario of vmtests/ (root)
+e2e:
+    cargo test --quiet --locked --test vmtests -- --all
+
+# The tests that need no cluster
+test:
+    cargo test --quiet --locked
+
+# Format and lints
+check:
+    cargo fmt --check
+    cargo clippy --quiet --locked --all-targets -- -D warnings
+
+# The time of every step of `up`, several runs
+bench RUNS="3":
+    cargo build --quiet --locked
+    bench/up {{ RUNS }}
+
+# Build everything in the store again and compare the bits (root)
+reproduce:
+    cargo run --quiet --locked -- -f examples/ha.yaml store build --check
+
+# Accept what the snapshots show now; review the diff like code
+bless:
+    INSTA_UPDATE=always cargo test --quiet --locked
+
+# Write the JSON Schema of cluster.yaml anew
+schema:
+    cargo run --quiet --locked -- schema > cluster.schema.json
+
+# Licences, sources and banned crates (needs cargo-deny; without the advisory database)
+deny:
+    cargo deny check bans licenses sources
+
+# The library's documentation
+doc:
+    cargo doc --quiet --locked --no-deps
