@@ -1,0 +1,170 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::verify::sample::{Outcome, Probe};
+
+fn sample(start_ms: u64, took_ms: u64, outcome: Outcome) -> Sample {
+    Sample {
+        probe: Probe::NewConnection,
+        scheduled: Moment(start_ms * 1000),
+        start: Moment(start_ms * 1000),
+        end: Moment((start_ms + took_ms) * 1000),
+        outcome,
+    }
+}
+
+fn window(from_ms: u64, to_ms: u64) -> Window {
+    Window {
+        from: Moment(from_ms * 1000),
+        to: Moment(to_ms * 1000),
+    }
+}
+
+const GOOD: Outcome = Outcome::Good;
+
+#[test]
+fn no_bad_sample_is_no_outage() {
+    let samples = [sample(0, 10, GOOD), sample(1000, 1000, GOOD)];
+    assert_eq!(outage(&samples, window(500, 5000)), None);
+}
+
+#[test]
+fn an_outage_lasts_from_the_first_bad_start_to_the_next_good_end() {
+    let samples = [
+        sample(900, 10, GOOD),
+        sample(1000, 10, Outcome::Closed),
+        sample(1100, 10, GOOD),
+        sample(1200, 1001, GOOD), // slow is bad
+        sample(1300, 10, GOOD),   // good, but before the slow one had ended
+        sample(2300, 20, GOOD),
+    ];
+    let found = outage(&samples, window(950, 5000)).unwrap();
+    assert_eq!(found.window, window(1000, 2320));
+    assert!(found.over);
+}
+
+#[test]
+fn a_sample_in_flight_as_the_fault_strikes_counts_from_the_fault() {
+    let samples = [sample(900, 800, Outcome::Timeout), sample(1800, 10, GOOD)];
+    let found = outage(&samples, window(1000, 5000)).unwrap();
+    assert_eq!(found.window, window(1000, 1810));
+}
+
+#[test]
+fn bad_samples_before_the_fault_or_after_the_window_are_not_its_own() {
+    let samples = [
+        sample(100, 10, Outcome::Closed),
+        sample(2000, 10, GOOD),
+        sample(6000, 10, Outcome::Closed),
+    ];
+    assert_eq!(outage(&samples, window(1000, 5000)), None);
+}
+
+#[test]
+fn an_outage_without_an_end_lasts_until_the_observation_ends() {
+    let samples = [sample(100, 10, GOOD), sample(2000, 700, Outcome::Connect)];
+    let found = outage(&samples, window(1000, 5000)).unwrap();
+    assert_eq!(found.window, window(2000, 2700));
+    assert!(!found.over);
+}
+
+#[test]
+fn the_longest_gap_spans_the_edges() {
+    let samples = [sample(890, 10, GOOD), sample(2090, 10, GOOD)];
+    assert_eq!(longest_gap(&samples, window(1000, 3000)), window(900, 2100));
+    // Nothing completes until after the window.
+    let samples = [sample(890, 10, GOOD), sample(4000, 10, GOOD)];
+    assert_eq!(longest_gap(&samples, window(1000, 3000)), window(900, 4010));
+    // Nothing completes at all: the window itself is the gap.
+    assert_eq!(longest_gap(&[], window(1000, 3000)), window(1000, 3000));
+}
+
+#[test]
+fn quantiles_are_in_milliseconds() {
+    let samples: Vec<_> = (1..=100).map(|ms| sample(0, ms, GOOD)).collect();
+    let found = latency(&samples);
+    assert!((found.p50_ms - 50.0).abs() < 0.2, "{found:?}");
+    assert!((found.p99_ms - 99.0).abs() < 0.2, "{found:?}");
+    assert!((found.max_ms - 100.0).abs() < 0.2, "{found:?}");
+    assert_eq!(latency(&[]), Latency::default());
+}
+
+#[test]
+fn lateness_is_the_distance_from_the_schedule() {
+    let mut late = sample(100, 1, GOOD);
+    late.scheduled = Moment(40_000);
+    let found = lateness(&[sample(0, 1, GOOD), late]);
+    assert_eq!(found.over50_ms, 1);
+    assert!((found.max_ms - 60.0).abs() < 0.2, "{found:?}");
+}
+
+fn samples() -> impl Strategy<Value = Vec<Sample>> {
+    let one = (
+        0..60u64,
+        0..25u64,
+        prop_oneof![Just(GOOD), Just(Outcome::Closed)],
+    );
+    // Steps of 100 ms make equal moments and latencies on both sides of a second frequent.
+    proptest::collection::vec(one, 0..12).prop_map(|all| {
+        all.into_iter()
+            .map(|(start, took, outcome)| sample(start * 100, took * 100, outcome))
+            .collect()
+    })
+}
+
+/// Steps through time, 1 ms a step, with the definition's words as they stand.
+fn outage_by_brute_force(samples: &[Sample], window: Window) -> Option<(u64, u64)> {
+    let ms = |moment: Moment| moment.0 / 1000;
+    let suffering = |at: u64| {
+        samples
+            .iter()
+            .any(|s| s.bad() && s.start < window.to && (ms(s.start)..=ms(s.end)).contains(&at))
+    };
+    let horizon = samples.iter().map(|s| ms(s.end)).max()?;
+    let times = || ms(window.from)..=horizon;
+    let first = times().find(|at| suffering(*at))?;
+    let last = times().rfind(|at| suffering(*at))?;
+    let recovered = |at: &u64| samples.iter().any(|s| !s.bad() && ms(s.end) == *at);
+    Some((
+        first,
+        (last + 1..=horizon).find(recovered).unwrap_or(horizon),
+    ))
+}
+
+/// For every pair of moments, whether nothing good completed strictly between them.
+fn gap_by_brute_force(samples: &[Sample], window: Window) -> Duration {
+    let good: Vec<_> = samples.iter().filter(|s| !s.bad()).map(|s| s.end).collect();
+    let mut edges = good.clone();
+    if !good.iter().any(|end| *end <= window.from) {
+        edges.push(window.from);
+    }
+    if !good.iter().any(|end| *end >= window.to) {
+        edges.push(window.to);
+    }
+    let mut longest = Duration::ZERO;
+    for a in &edges {
+        for b in &edges {
+            let silent = !good.iter().any(|end| a < end && end < b);
+            let touches = *a < window.to && *b > window.from;
+            if silent && touches {
+                longest = longest.max(b.since(*a));
+            }
+        }
+    }
+    longest
+}
+
+proptest! {
+    #[test]
+    fn outage_agrees_with_brute_force(samples in samples(), from in 0..60u64, length in 1..40u64) {
+        let window = window(from * 100, (from + length) * 100);
+        let found = outage(&samples, window).map(|o| (o.window.from.0 / 1000, o.window.to.0 / 1000));
+        prop_assert_eq!(found, outage_by_brute_force(&samples, window));
+    }
+
+    #[test]
+    fn longest_gap_agrees_with_brute_force(samples in samples(), from in 0..60u64, length in 1..40u64) {
+        let window = window(from * 100, (from + length) * 100);
+        prop_assert_eq!(longest_gap(&samples, window).length(), gap_by_brute_force(&samples, window));
+    }
+}

@@ -1,0 +1,177 @@
+//! What is done to a cluster, and under which load.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hypervisor;
+use crate::name::{NameError, NodeName};
+
+/// A fault, when it is healed, and the load around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scenario {
+    /// What is done.
+    pub fault: Fault,
+    /// The load before the fault: shows that the cluster is healthy and gives the figures to compare with.
+    pub baseline: Duration,
+    /// From the fault to its healing.
+    pub hold: Duration,
+    /// Whether the fault is undone afterwards; without, the run ends after `hold`.
+    pub heal: bool,
+    /// The load after the node is back.
+    pub settle: Duration,
+    /// The load.
+    pub load: Load,
+}
+
+impl Scenario {
+    /// A scenario of `fault` with the usual times.
+    ///
+    /// A hold of 30 s is longer than every timer that a lost control-plane node sets off (leases and the `kubernetes`
+    /// Service: 15 s); a lost worker is held 90 s, because its pods must be Ready elsewhere meanwhile (28-36 s with
+    /// fast tuning).
+    pub fn new(fault: Fault) -> Self {
+        let hold = match &fault {
+            Fault::Node {
+                target: Target::AnyWorker,
+                ..
+            } => 90,
+            Fault::Node { .. } => 30,
+            Fault::RestartLoadBalancer => 10,
+        };
+        Self {
+            fault,
+            baseline: Duration::from_secs(10),
+            hold: Duration::from_secs(hold),
+            heal: true,
+            settle: Duration::from_secs(5),
+            load: Load::default(),
+        }
+    }
+
+    /// A power cut.
+    pub fn power_cut(target: Target) -> Self {
+        Self::new(Fault::Node {
+            fault: hypervisor::Fault::PowerCut,
+            target,
+        })
+    }
+
+    /// A soft kill: the node's processes are killed one by one and its peers hear of it.
+    pub fn kill(target: Target) -> Self {
+        Self::new(Fault::Node {
+            fault: hypervisor::Fault::Kill,
+            target,
+        })
+    }
+
+    /// A restart of the load balancer's service.
+    pub fn restart_load_balancer() -> Self {
+        Self::new(Fault::RestartLoadBalancer)
+    }
+}
+
+impl Default for Scenario {
+    /// The power cut of the control-plane node that holds the etcd leader.
+    fn default() -> Self {
+        Self::power_cut(Target::EtcdLeader)
+    }
+}
+
+/// What is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fault {
+    /// Something happens to a node.
+    Node {
+        /// What.
+        fault: hypervisor::Fault,
+        /// To which.
+        target: Target,
+    },
+    /// The load balancer's service is restarted: every connection ends, and nobody listens for a moment.
+    RestartLoadBalancer,
+}
+
+/// Which node a fault hits. Written `etcd-leader`, `etcd-follower`, `any-worker`, or a node's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Target {
+    /// The control-plane node that holds the etcd leader as the fault strikes.
+    EtcdLeader,
+    /// The first control-plane node that does not.
+    EtcdFollower,
+    /// The worker that runs the most of the verification's pods, the first among equals.
+    AnyWorker,
+    /// This one.
+    Node(NodeName),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EtcdLeader => "etcd-leader",
+            Self::EtcdFollower => "etcd-follower",
+            Self::AnyWorker => "any-worker",
+            Self::Node(name) => name.as_str(),
+        })
+    }
+}
+
+impl FromStr for Target {
+    type Err = NameError;
+    fn from_str(word: &str) -> Result<Self, NameError> {
+        Ok(match word {
+            "etcd-leader" => Self::EtcdLeader,
+            "etcd-follower" => Self::EtcdFollower,
+            "any-worker" => Self::AnyWorker,
+            name => Self::Node(name.parse()?),
+        })
+    }
+}
+
+impl TryFrom<String> for Target {
+    type Error = NameError;
+    fn try_from(word: String) -> Result<Self, NameError> {
+        word.parse()
+    }
+}
+
+impl From<Target> for String {
+    fn from(target: Target) -> Self {
+        target.to_string()
+    }
+}
+
+/// How much is asked of the cluster while it is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Load {
+    /// Samples a second of each probe. 20 resolves 50 ms; all probes together then cost under 5 % of a core.
+    pub rate_hz: u32,
+    /// After how many milliseconds a client gives up; 10 000 is what many HTTP clients take.
+    pub timeout_ms: u32,
+}
+
+impl Load {
+    /// Returns the time from one sample of a probe to its next.
+    pub fn period(self) -> Duration {
+        Duration::from_secs(1) / self.rate_hz.max(1)
+    }
+
+    /// Returns after how long a client gives up.
+    pub fn timeout(self) -> Duration {
+        Duration::from_millis(self.timeout_ms.into())
+    }
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            rate_hz: 20,
+            timeout_ms: 10_000,
+        }
+    }
+}
