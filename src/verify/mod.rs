@@ -4,12 +4,32 @@
 //! evidence into a [`Verdict`] and is pure, so [`evaluate`] comes to the same verdict from the files at any later
 //! time. What is measured and how it is defined stands in `docs/failure-model.md`, the files in `docs/evidence.md`.
 
+mod budget;
 mod clock;
+mod evidence;
+mod history;
+mod ledger;
+mod observation;
 mod outage;
+mod recovery;
+mod run;
 mod sample;
 mod scenario;
+mod summary;
+mod verdict;
 
+pub use budget::{Budget, BudgetCheck};
 pub use clock::{Clock, Moment};
-pub use outage::{Latency, Lateness, Window, latency, lateness, longest_gap, outage};
-pub use sample::{Outcome, Probe, Sample};
+pub use evidence::{
+    Evidence, EvidenceError, FaultRecord, Phases, Proof, RunRecord, Subject, Tester, Workload,
+};
+pub use history::{Delivery, Fate, History, How, Interruption, Stored, Write};
+pub use ledger::{Ledger, WatchReport, fate, ledger, watch, watch_samples};
+pub use observation::{Observation, Occurrence, Phase, PodState, ServerState};
+pub use outage::{Latency, Lateness, Outage, Window, latency, lateness, longest_gap, outage};
+pub use recovery::{Recovery, recovery};
+pub use run::{VerifyError, evaluate, run};
+pub use sample::{Outcome, Probe, SLOW, Sample, UnknownOutcome};
 pub use scenario::{Fault, Load, Scenario, Target};
+pub use summary::{headline, summary};
+pub use verdict::{HealingReport, ProbeReport, Ruling, Verdict, judge};

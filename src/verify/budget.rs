@@ -1,0 +1,105 @@
+//! What a run may cost.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::clock::millis;
+use super::sample::Probe;
+use crate::spec::Budgets;
+
+/// A figure that has a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Budget {
+    /// Outage of new connections.
+    NewConnectionOutage,
+    /// Outage of the reused connection.
+    ReusedConnectionOutage,
+    /// Outage of linearizable reads.
+    ReadOutage,
+    /// Outage of writes.
+    WriteOutage,
+    /// Longest gap of the watch.
+    WatchGap,
+    /// From the loss of a worker until its pods are Ready elsewhere.
+    PodsElsewhere,
+    /// From the start of a killed node until it is Ready and serves.
+    NodeReady,
+}
+
+impl Budget {
+    /// Returns the budget of a probe.
+    pub fn of(probe: Probe) -> Self {
+        match probe {
+            Probe::NewConnection => Self::NewConnectionOutage,
+            Probe::ReusedConnection => Self::ReusedConnectionOutage,
+            Probe::Read => Self::ReadOutage,
+            Probe::Write => Self::WriteOutage,
+            Probe::Watch => Self::WatchGap,
+        }
+    }
+
+    /// Returns what it limits, for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::NewConnectionOutage => "outage of new connections",
+            Self::ReusedConnectionOutage => "outage of the reused connection",
+            Self::ReadOutage => "outage of reads",
+            Self::WriteOutage => "outage of writes",
+            Self::WatchGap => "longest gap of the watch",
+            Self::PodsElsewhere => "pods Ready elsewhere",
+            Self::NodeReady => "node Ready again",
+        }
+    }
+}
+
+/// Returns the limits of `budgets` in milliseconds.
+pub(super) fn limits(budgets: &Budgets) -> BTreeMap<Budget, u64> {
+    let ms = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    BTreeMap::from([
+        (
+            Budget::NewConnectionOutage,
+            ms(budgets.new_connection_outage),
+        ),
+        (
+            Budget::ReusedConnectionOutage,
+            ms(budgets.reused_connection_outage),
+        ),
+        (Budget::ReadOutage, ms(budgets.read_outage)),
+        (Budget::WriteOutage, ms(budgets.write_outage)),
+        (Budget::WatchGap, ms(budgets.watch_gap)),
+        (Budget::PodsElsewhere, ms(budgets.pods_elsewhere)),
+        (Budget::NodeReady, ms(budgets.node_ready)),
+    ])
+}
+
+/// A budget and what was measured against it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BudgetCheck {
+    /// Which figure.
+    pub budget: Budget,
+    /// Its limit.
+    pub limit_ms: u64,
+    /// What was measured; none if it never came to an end.
+    pub measured_ms: Option<f64>,
+    /// Whether the limit was held.
+    pub held: bool,
+}
+
+/// Compares a measured figure with its limit; none if it has no limit.
+pub(super) fn check(
+    limits: &BTreeMap<Budget, u64>,
+    budget: Budget,
+    measured: Option<Duration>,
+) -> Option<BudgetCheck> {
+    let limit_ms = *limits.get(&budget)?;
+    Some(BudgetCheck {
+        budget,
+        limit_ms,
+        measured_ms: measured.map(millis),
+        held: measured.is_some_and(|measured| measured <= Duration::from_millis(limit_ms)),
+    })
+}

@@ -1,0 +1,460 @@
+//! From evidence to a verdict: a pure function.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::budget::{self, Budget, BudgetCheck};
+use super::clock::{Moment, millis};
+use super::evidence::{Evidence, FaultRecord, Phases, Proof, Subject, Tester};
+use super::ledger::{Ledger, WatchReport, ledger, watch, watch_samples};
+use super::observation::Observation;
+use super::outage::{Latency, Lateness, Outage, Window, latency, lateness, longest_gap, outage};
+use super::recovery::{Recovery, recovery};
+use super::sample::{Probe, Sample};
+use super::scenario::Load;
+use crate::name::ClusterName;
+
+/// The format of `verdict.json`. The number goes up when a field changes its meaning or goes away.
+const SCHEMA: &str = "regent/verdict/v1";
+
+/// A cluster with more bad samples than this share before the fault was sick before: what is measured afterwards would
+/// not be the fault's doing. One stall of a busy machine among the 200 samples of a baseline is still forgiven.
+const SICK_SHARE: f64 = 0.02;
+
+/// With fewer samples than this share of the schedule the load was too low to say anything.
+const LOAD_SHARE: f64 = 0.9;
+
+/// More samples than this share that start later than [`TOO_LATE`] blur every figure: the load was too low.
+const LATE_SHARE: f64 = 0.1;
+
+/// A quarter of a second is an eighth of the strictest default budget.
+const TOO_LATE: Duration = Duration::from_millis(250);
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Ruling {
+    /// The fault bit, the load was high enough, every budget held, and nothing acknowledged is missing.
+    Pass,
+    /// A budget or an invariant was broken.
+    Fail,
+    /// The run shows nothing: the fault did not bite, the load was too low, or the cluster was sick before.
+    Void,
+}
+
+/// A run's verdict, with what it rests on. Its JSON form is `verdict.json`, described in `docs/evidence.md`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    /// `regent/verdict/v1`.
+    pub schema: String,
+    /// How the run ended.
+    pub verdict: Ruling,
+    /// Why, where it is not a pass: one sentence each, the weightiest first.
+    pub reasons: Vec<String>,
+    /// The run's name.
+    pub run: String,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// When the run began.
+    pub started: Timestamp,
+    /// What was done.
+    pub fault: FaultRecord,
+    /// What shows that it bit.
+    pub proofs: Vec<Proof>,
+    /// When the parts of the run began.
+    pub phases: Phases,
+    /// The load.
+    pub load: Load,
+    /// What the measuring itself cost.
+    pub tester: Tester,
+    /// What the clients saw.
+    pub probes: BTreeMap<Probe, ProbeReport>,
+    /// What became of the writes.
+    pub ledger: Ledger,
+    /// What the watch delivered.
+    pub watch: WatchReport,
+    /// How long the cluster took to notice and to mend.
+    pub recovery: Recovery,
+    /// The budgets that apply to this fault.
+    pub budgets: Vec<BudgetCheck>,
+    /// Everything that was seen to happen.
+    pub events: Vec<Observation>,
+    /// What was under test.
+    pub subject: Subject,
+}
+
+/// What one kind of client saw.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeReport {
+    /// How many samples were begun.
+    pub samples: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// How many of them succeeded after more than a second.
+    pub slow: u64,
+    /// From the first bad sample after the fault to the first good one after the last bad one, until healing.
+    pub outage_ms: f64,
+    /// False if no good sample came any more.
+    pub recovered: bool,
+    /// The longest time without a completed good sample, from the fault until healing.
+    pub longest_gap_ms: f64,
+    /// When that began, from the fault.
+    pub longest_gap_at_ms: f64,
+    /// Half of the samples from the fault on took at most this.
+    pub p50_ms: f64,
+    /// 99 of 100 samples from the fault on took at most this.
+    pub p99_ms: f64,
+    /// The longest from the fault on took this.
+    pub max_ms: f64,
+    /// How the samples that did not succeed ended: `connect`, `tls`, `closed`, `timeout`, `http503`…
+    pub failures: BTreeMap<String, u64>,
+    /// The latency before the fault.
+    pub baseline: Latency,
+    /// The same as above from healing on.
+    pub healing: Option<HealingReport>,
+    /// How late the samples started: this machine's share in the figures.
+    pub late_starts: Lateness,
+}
+
+/// What one kind of client saw while the node came back.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealingReport {
+    /// As [`ProbeReport::outage_ms`].
+    pub outage_ms: f64,
+    /// As [`ProbeReport::recovered`].
+    pub recovered: bool,
+    /// As [`ProbeReport::longest_gap_ms`].
+    pub longest_gap_ms: f64,
+}
+
+/// Judges a run by its evidence alone.
+pub fn judge(evidence: &Evidence) -> Verdict {
+    let run = &evidence.run;
+    let mut lanes: BTreeMap<Probe, Vec<Sample>> = BTreeMap::new();
+    for sample in &evidence.samples {
+        lanes.entry(sample.probe).or_default().push(*sample);
+    }
+    lanes.insert(
+        Probe::Watch,
+        watch_samples(&evidence.history, run.phases.end),
+    );
+    let lane = |probe| lanes.get(&probe).map_or(&[][..], Vec::as_slice);
+    let views: Vec<View> = Probe::ALL
+        .into_iter()
+        .map(|probe| View::new(probe, lane(probe), run.phases))
+        .collect();
+
+    let ledger = ledger(&evidence.history, &evidence.samples);
+    let watch = watch(&evidence.history);
+    let recovery = recovery(run, &evidence.events);
+    let budgets = budget_checks(evidence, &views, &recovery);
+
+    let broken = broken_promises(&ledger, &watch);
+    let void = void_reasons(evidence, &lanes);
+    let missed = missed_budgets(evidence, &ledger, &budgets);
+    // Data that is gone is gone, however the run went. Everything else counts only in a run that shows something.
+    let (verdict, reasons) = if !broken.is_empty() {
+        (Ruling::Fail, [broken, void, missed].concat())
+    } else if !void.is_empty() {
+        (Ruling::Void, void)
+    } else if !missed.is_empty() {
+        (Ruling::Fail, missed)
+    } else {
+        (Ruling::Pass, Vec::new())
+    };
+    Verdict {
+        schema: SCHEMA.to_owned(),
+        verdict,
+        reasons,
+        run: run.name.clone(),
+        cluster: run.cluster.clone(),
+        started: run.started,
+        fault: run.fault.clone(),
+        proofs: run.proofs.clone(),
+        phases: run.phases,
+        load: run.load,
+        tester: run.tester,
+        probes: views
+            .iter()
+            .map(|view| (view.probe, view.report()))
+            .collect(),
+        ledger,
+        watch,
+        recovery,
+        budgets,
+        events: evidence.events.clone(),
+        subject: run.subject.clone(),
+    }
+}
+
+/// One probe's samples, seen through the run's phases.
+struct View<'a> {
+    probe: Probe,
+    samples: &'a [Sample],
+    fault: Window,
+    healing: Option<Window>,
+}
+
+impl<'a> View<'a> {
+    fn new(probe: Probe, samples: &'a [Sample], phases: Phases) -> Self {
+        // Without a fault there is nothing to see after it: the whole window is empty.
+        let from = phases.fault.unwrap_or(phases.end);
+        let to = phases.heal.unwrap_or(phases.end);
+        let healing = phases.heal.map(|from| Window {
+            from,
+            to: phases.end,
+        });
+        Self {
+            probe,
+            samples,
+            fault: Window { from, to },
+            healing,
+        }
+    }
+
+    fn windows(&self) -> impl Iterator<Item = Window> {
+        [self.fault].into_iter().chain(self.healing)
+    }
+
+    /// Returns the worst figure that the probe's budget limits, over the fault and its healing; none if it never ended.
+    fn cost(&self) -> Option<Duration> {
+        let mut worst = Duration::ZERO;
+        for window in self.windows() {
+            let outage = outage(self.samples, window);
+            if outage.is_some_and(|outage| !outage.over) {
+                return None;
+            }
+            worst = worst.max(match self.probe {
+                Probe::Watch => longest_gap(self.samples, window).length(),
+                _ => length(outage),
+            });
+        }
+        Some(worst)
+    }
+
+    fn report(&self) -> ProbeReport {
+        let outage = outage(self.samples, self.fault);
+        let gap = longest_gap(self.samples, self.fault);
+        let since = |from: Moment| {
+            self.samples
+                .iter()
+                .filter(move |sample| sample.start >= from)
+        };
+        let after = latency(since(self.fault.from));
+        let before = self
+            .samples
+            .iter()
+            .filter(|sample| sample.end < self.fault.from);
+        let mut failures = BTreeMap::new();
+        for sample in self.samples.iter().filter(|s| s.bad() && !s.slow()) {
+            *failures.entry(sample.outcome.to_string()).or_default() += 1;
+        }
+        ProbeReport {
+            samples: self.samples.len() as u64,
+            failed: failures.values().sum(),
+            slow: self.samples.iter().filter(|sample| sample.slow()).count() as u64,
+            outage_ms: millis(length(outage)),
+            recovered: outage.is_none_or(|outage| outage.over),
+            longest_gap_ms: millis(gap.length()),
+            longest_gap_at_ms: gap.from.millis_from(self.fault.from),
+            p50_ms: after.p50_ms,
+            p99_ms: after.p99_ms,
+            max_ms: after.max_ms,
+            failures,
+            baseline: latency(before),
+            healing: self.healing.map(|window| self.healing_report(window)),
+            late_starts: lateness(self.samples),
+        }
+    }
+
+    fn healing_report(&self, window: Window) -> HealingReport {
+        let outage = outage(self.samples, window);
+        HealingReport {
+            outage_ms: millis(length(outage)),
+            recovered: outage.is_none_or(|outage| outage.over),
+            longest_gap_ms: millis(longest_gap(self.samples, window).length()),
+        }
+    }
+}
+
+fn length(outage: Option<Outage>) -> Duration {
+    outage.map_or(Duration::ZERO, |outage| outage.window.length())
+}
+
+fn budget_checks(evidence: &Evidence, views: &[View], recovery: &Recovery) -> Vec<BudgetCheck> {
+    let run = &evidence.run;
+    if run.phases.fault.is_none() {
+        return Vec::new();
+    }
+    let span = |ms: Option<f64>| ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
+    let mut costs: Vec<(Budget, Option<Duration>)> = views
+        .iter()
+        .map(|view| (Budget::of(view.probe), view.cost()))
+        .collect();
+    if run.workload.is_some() {
+        costs.push((Budget::PodsElsewhere, span(recovery.pods_elsewhere_ms)));
+    }
+    if run.phases.heal.is_some() && run.fault.node.is_some() {
+        costs.push((Budget::NodeReady, span(recovery.node_ready_ms)));
+    }
+    costs
+        .into_iter()
+        .filter_map(|(budget, cost)| budget::check(&run.budgets_ms, budget, cost))
+        .collect()
+}
+
+/// Says what contradicts the cluster's promises about data.
+fn broken_promises(ledger: &Ledger, watch: &WatchReport) -> Vec<String> {
+    let found = [
+        ("acknowledged writes were lost", ledger.lost.as_slice()),
+        ("acknowledged writes were altered", &ledger.altered),
+        ("rejected writes were stored", &ledger.resurrected),
+        ("writes were ordered against real time", &ledger.misordered),
+        (
+            "acknowledged writes were not delivered by the watch",
+            &watch.missed,
+        ),
+        (
+            "writes were delivered more than once by the watch",
+            &watch.duplicated,
+        ),
+        (
+            "writes were delivered out of order by the watch",
+            &watch.disordered,
+        ),
+        ("writes were delivered altered by the watch", &watch.altered),
+        (
+            "rejected writes were delivered by the watch",
+            &watch.resurrected,
+        ),
+    ];
+    let mut reasons: Vec<String> = found
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("{} {what}: {}", names.len(), some_of(names)))
+        .collect();
+    if ledger.stale_reads > 0 {
+        reasons.push(format!(
+            "{} linearizable reads did not find a write acknowledged before",
+            ledger.stale_reads
+        ));
+    }
+    if watch.relisted > 0 {
+        reasons.push(format!(
+            "the watch lost its place (410 Gone), {} writes came only by listing anew",
+            watch.relisted
+        ));
+    }
+    reasons
+}
+
+/// Names the first three: enough to begin to search with.
+fn some_of(names: &[String]) -> String {
+    let first = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(3) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+/// Says why the run shows nothing.
+fn void_reasons(evidence: &Evidence, lanes: &BTreeMap<Probe, Vec<Sample>>) -> Vec<String> {
+    let run = &evidence.run;
+    let mut reasons: Vec<String> = run
+        .sick
+        .iter()
+        .map(|what| format!("the cluster was sick before: {what}"))
+        .collect();
+    let Some(fault) = run.phases.fault else {
+        reasons.push("no fault was injected".to_owned());
+        return reasons;
+    };
+    for proof in run.proofs.iter().filter(|proof| !proof.holds) {
+        reasons.push(format!(
+            "the fault did not bite: not so that {}",
+            proof.what
+        ));
+    }
+    if run.proofs.is_empty() {
+        reasons.push("the fault did not bite: nothing shows it".to_owned());
+    }
+    for probe in Probe::ALL {
+        let samples = lanes.get(&probe).map_or(&[][..], Vec::as_slice);
+        let before: Vec<_> = samples.iter().filter(|sample| sample.end < fault).collect();
+        let bad = before.iter().filter(|sample| sample.bad()).count();
+        if bad as f64 > SICK_SHARE * before.len() as f64 {
+            let (title, all) = (probe.title(), before.len());
+            reasons.push(format!(
+                "the cluster was sick before: {bad} of {all} samples of {title} were bad"
+            ));
+        }
+        if before.is_empty() {
+            reasons.push(format!(
+                "the load was too low: no {} before the fault",
+                probe.title()
+            ));
+        } else if probe != Probe::Watch {
+            // The watch's samples follow the writes; it has no schedule of its own.
+            reasons.extend(low_load(probe, samples, run.load, run.phases));
+        }
+    }
+    reasons
+}
+
+fn low_load(probe: Probe, samples: &[Sample], load: Load, phases: Phases) -> Option<String> {
+    let title = probe.title();
+    let wanted = phases.end.since(phases.load).as_secs_f64() / load.period().as_secs_f64();
+    let begun = samples
+        .iter()
+        .filter(|sample| sample.scheduled < phases.end)
+        .count();
+    if (begun as f64) < LOAD_SHARE * wanted {
+        return Some(format!(
+            "the load was too low: {begun} of {wanted:.0} samples of {title} were begun"
+        ));
+    }
+    let late = samples
+        .iter()
+        .filter(|sample| sample.start.since(sample.scheduled) > TOO_LATE)
+        .count();
+    (late as f64 > LATE_SHARE * begun as f64).then(|| {
+        format!(
+            "the load was too low: {late} of {begun} samples of {title} started over {} ms late",
+            TOO_LATE.as_millis()
+        )
+    })
+}
+
+/// Says which budgets were not held, and what else is missing for a pass.
+fn missed_budgets(evidence: &Evidence, ledger: &Ledger, budgets: &[BudgetCheck]) -> Vec<String> {
+    let mut reasons: Vec<String> = budgets
+        .iter()
+        .filter(|check| !check.held)
+        .map(|check| {
+            let limit = check.limit_ms as f64 / 1e3;
+            let measured = match check.measured_ms {
+                Some(ms) => format!("{:.2} s", ms / 1e3),
+                None => "never".to_owned(),
+            };
+            format!(
+                "{}: {measured}, the budget is {limit} s",
+                check.budget.title()
+            )
+        })
+        .collect();
+    if !ledger.read {
+        reasons
+            .push("the quorum read after healing was not done, so no write is proven".to_owned());
+    }
+    reasons.extend(evidence.run.trouble.iter().cloned());
+    reasons
+}
+
+#[cfg(test)]
+mod tests;
