@@ -59,7 +59,8 @@ macro_rules! name_type {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(#[schemars(length(min = 1, max = $max), regex(pattern = r"^[a-z]([a-z0-9-]*[a-z0-9])?$"))] String);
+        #[schemars(inline, extend("pattern" = "^[a-z]([a-z0-9-]*[a-z0-9])?$", "maxLength" = $max))]
+        pub struct $type(String);
 
         impl $type {
             /// Returns the name as text.

@@ -3,9 +3,13 @@
 //! What is written here is read by others with YAML 1.1 rules (kubeadm, kubelet), where an unquoted `12:30:45` or
 //! `on` is not a string: every string that any reader could take for something else is quoted.
 
+mod tree;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_saphyr::DuplicateKeyPolicy;
+
+pub use self::tree::{Node, SyntaxError, Value, parse};
 
 /// The most nodes (scalars, sequences, mappings) that a document may have. The largest that regent reads, a cluster's
 /// kubeconfig, has about 30; a bomb of aliases has millions.

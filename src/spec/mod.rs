@@ -1,9 +1,28 @@
 //! The user's wish: the types of `cluster.yaml`, their defaults, and the rules between them.
+//!
+//! [`load`] turns the file's text into a [`ClusterSpec`], or into [`Diagnostics`]: everything that is wrong with it, each
+//! with its place, a snippet and a hint.
 
+mod choice;
+mod diagnostic;
+mod load;
+mod machine;
+mod reader;
+mod rules;
+mod schema;
+mod suggest;
 mod types;
+mod units;
 
+pub use choice::{
+    ApiVersion, CertificateMode, Connect, Driver, DriverChoice, DriverDecision, Tuning,
+};
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, ValueError};
+pub use load::{Loaded, load};
+pub use machine::Machine;
+pub use schema::{TEMPLATE, json_schema, reference_markdown};
 pub use types::{
-    ApiVersion, Budgets, CertificateMode, ClusterSpec, Connect, ControlPlaneSpec, Driver,
-    DriverChoice, HypervisorSpec, KubernetesVersion, LoadBalancerSpec, Memory, NetworkSpec, Tuning,
+    Budgets, ClusterSpec, ControlPlaneSpec, HypervisorSpec, LoadBalancerSpec, NetworkSpec,
     WorkerSpec,
 };
+pub use units::{KubernetesVersion, Memory, SUPPORTED_KUBERNETES};

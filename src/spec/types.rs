@@ -1,182 +1,267 @@
-//! The types of `cluster.yaml`.
+//! The types of `cluster.yaml`: what a valid file says. Their doc comments are the file's reference
+//! (`docs/cluster-yaml.md`), through the schema.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use ipnet::Ipv4Net;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
 
+use super::choice::{ApiVersion, CertificateMode, Connect, DriverChoice, Tuning};
+use super::units::{KubernetesVersion, Memory, duration_schema, serialize_duration};
 use crate::name::ClusterName;
 
-/// `cluster.yaml`, whole and valid.
-#[derive(Debug, Clone, PartialEq, Eq)]
+fn directory_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "examples": ["manifests"] })
+}
+
+fn range_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": r"^([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}$",
+        "examples": ["10.0.0.0/16"],
+    })
+}
+
+/// One highly available Kubernetes cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields, title = "cluster.yaml")]
 pub struct ClusterSpec {
-    /// Always `regent/v1`.
+    /// The version of the file's format.
     pub api_version: ApiVersion,
-    /// The cluster's name, and the lab's.
+    /// The cluster's name, and the lab's: lower-case letters, digits and `-`, at most 20 characters.
     pub name: ClusterName,
     /// The Kubernetes version of every node.
+    #[schemars(default)]
     pub kubernetes: KubernetesVersion,
-    /// Control-plane nodes.
+    /// Control-plane nodes: API server, controller manager, scheduler and a stacked etcd member each.
+    #[schemars(default)]
     pub control_plane: ControlPlaneSpec,
-    /// Workers.
+    /// Workers: only pods.
+    #[schemars(default)]
     pub workers: WorkerSpec,
-    /// The load balancer in front of the API servers.
+    /// The layer-4 load balancer in front of the API servers.
+    #[schemars(default)]
     pub load_balancer: LoadBalancerSpec,
-    /// Address ranges.
+    /// Address ranges; they may not overlap.
+    #[schemars(default)]
     pub network: NetworkSpec,
     /// What runs the nodes.
+    #[schemars(default)]
     pub hypervisor: HypervisorSpec,
     /// How further control-plane nodes get the cluster's certificates.
+    #[schemars(default)]
     pub certificates: CertificateMode,
-    /// Directory of manifests to apply last, relative to the file; files in name order.
+    /// Directory of manifests to apply last, relative to the file; files in name order. None by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, schema_with = "directory_schema")]
     pub manifests: Option<Utf8PathBuf>,
-    /// What a verification may cost.
+    /// What a verification may cost before its verdict is `fail`; written `500ms`, `2s` or `1m`, an hour at most.
+    /// The defaults here are those of `tuning: fast`.
+    #[schemars(default)]
     pub budgets: Budgets,
 }
 
-/// The version of the file's format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ApiVersion {
-    /// `regent/v1`
-    V1,
-}
-
-/// A Kubernetes version that regent can build: `1.35.4`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KubernetesVersion {
-    /// `1`
-    pub major: u16,
-    /// `35`
-    pub minor: u16,
-    /// `4`
-    pub patch: u16,
-}
-
-impl std::fmt::Display for KubernetesVersion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+impl ClusterSpec {
+    /// The cluster of a file that says nothing but the name.
+    pub fn new(name: ClusterName) -> Self {
+        Self {
+            api_version: ApiVersion::V1,
+            name,
+            kubernetes: KubernetesVersion::default(),
+            control_plane: ControlPlaneSpec::default(),
+            workers: WorkerSpec::default(),
+            load_balancer: LoadBalancerSpec::default(),
+            network: NetworkSpec::default(),
+            hypervisor: HypervisorSpec::default(),
+            certificates: CertificateMode::default(),
+            manifests: None,
+            budgets: Budgets::default(),
+        }
     }
 }
 
-/// An amount of memory in bytes; written `2GiB`, `512MiB`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Memory(pub u64);
-
 /// Control-plane nodes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(default, deny_unknown_fields, inline)]
 pub struct ControlPlaneSpec {
-    /// How many; 1 to 9, odd for a useful quorum.
+    /// How many. An even number survives no more losses than the odd number below it.
+    #[schemars(range(min = 1, max = 9))]
     pub count: u8,
-    /// Memory of each.
+    /// Memory of each, at least 1700MiB.
     pub memory: Memory,
     /// Processors of each.
+    #[schemars(range(min = 2, max = 64))]
     pub cpus: u8,
+}
+
+impl Default for ControlPlaneSpec {
+    fn default() -> Self {
+        Self {
+            count: 3,
+            memory: Memory::gib(2),
+            cpus: 2,
+        }
+    }
 }
 
 /// Workers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(default, deny_unknown_fields, inline)]
 pub struct WorkerSpec {
-    /// How many; may be 0.
+    /// How many; as many as `network` has room for.
+    #[schemars(range(min = 0, max = 224))]
     pub count: u8,
-    /// Memory of each.
+    /// Memory of each, at least 512MiB.
     pub memory: Memory,
     /// Processors of each.
+    #[schemars(range(min = 1, max = 64))]
     pub cpus: u8,
+}
+
+impl Default for WorkerSpec {
+    fn default() -> Self {
+        Self {
+            count: 2,
+            memory: Memory::gib(2),
+            cpus: 2,
+        }
+    }
 }
 
 /// The load balancer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(default, deny_unknown_fields, inline)]
 pub struct LoadBalancerSpec {
-    /// How many; 1 for now.
+    /// How many; a second one with a virtual IP is not supported yet.
+    #[schemars(range(min = 1, max = 1))]
     pub count: u8,
-    /// Memory of each.
+    /// Memory of each, at least 128MiB.
     pub memory: Memory,
     /// Processors of each.
+    #[schemars(range(min = 1, max = 64))]
     pub cpus: u8,
-    /// Which settings.
+    /// How fast a dead node is noticed, everywhere where that is set. `fast`: regent's settings, measured.
+    /// `kubeadm-docs`: the sample of kubeadm's high availability guide, and stock Kubernetes timers.
     pub tuning: Tuning,
 }
 
-/// How fast a dead node is noticed, everywhere where that is set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Tuning {
-    /// `fast`: regent's settings, measured; see `docs/failure-model.md`.
-    Fast,
-    /// `kubeadm-docs`: the sample of kubeadm's high availability guide, and stock Kubernetes timers.
-    KubeadmDocs,
+impl Default for LoadBalancerSpec {
+    fn default() -> Self {
+        Self {
+            count: 1,
+            memory: Memory::mib(256),
+            cpus: 1,
+            tuning: Tuning::default(),
+        }
+    }
 }
 
 /// Address ranges; they never overlap.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(default, deny_unknown_fields, inline)]
 pub struct NetworkSpec {
-    /// The nodes' network. Its first address is the gateway (the lab's side of the bridge).
+    /// The nodes' network. Its first address is the gateway; load balancers have the addresses from 11, control-plane
+    /// nodes from 21, workers from 31.
+    #[schemars(schema_with = "range_schema")]
     pub cidr: Ipv4Net,
-    /// Pods; each node gets a /24 of it.
+    /// Pods; each node gets a /24 of it, control-plane nodes from the first, workers from the 17th.
+    #[schemars(schema_with = "range_schema")]
     pub pod_subnet: Ipv4Net,
-    /// Services.
+    /// Services; /12 to /24.
+    #[schemars(schema_with = "range_schema")]
     pub service_subnet: Ipv4Net,
 }
 
+impl Default for NetworkSpec {
+    /// Nodes in the range for benchmarks (RFC 2544), which no real network uses; pods and services as everywhere.
+    fn default() -> Self {
+        Self {
+            cidr: Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 24),
+            pod_subnet: Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16),
+            service_subnet: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 12),
+        }
+    }
+}
+
 /// What runs the nodes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(default, deny_unknown_fields, inline)]
 pub struct HypervisorSpec {
-    /// Which kind of node.
+    /// Which kind of node: `lxc` for system containers, `qemu` for virtual machines (not supported yet), `auto` for
+    /// the best that this machine can run.
     pub driver: DriverChoice,
-    /// Which libvirt.
+    /// Which libvirt: `private` for a daemon of the lab's own, or the URI of one that runs already, `lxc:///system`.
     pub connect: Connect,
 }
 
-/// The wish for a driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DriverChoice {
-    /// qemu where hardware virtualisation runs a guest, else lxc.
-    Auto,
-    /// This one.
-    Fixed(Driver),
-}
-
-/// A kind of node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Driver {
-    /// Virtual machines.
-    Qemu,
-    /// System containers.
-    Lxc,
-}
-
-/// Which libvirt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Connect {
-    /// A daemon of the lab's own.
-    Private,
-    /// An existing daemon, by URI.
-    Uri(String),
-}
-
-/// How further control-plane nodes get the cluster's certificates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CertificateMode {
-    /// `kubeadm init --upload-certs`, and a key minted for each join.
-    Upload,
-    /// The eight shared files streamed from node to node.
-    Copy,
-}
-
-/// What a verification may cost before its verdict is `fail`. Outage and longest gap are defined in `docs/failure-model.md`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a verification may cost before its verdict is `fail`. Outage and longest gap are defined in
+/// `docs/failure-model.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(default, deny_unknown_fields, inline)]
 pub struct Budgets {
     /// Outage of new TLS connections.
+    #[serde(serialize_with = "serialize_duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub new_connection_outage: Duration,
     /// Outage of the reused connection.
+    #[serde(serialize_with = "serialize_duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub reused_connection_outage: Duration,
     /// Outage of linearizable reads.
+    #[serde(serialize_with = "serialize_duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub read_outage: Duration,
     /// Outage of writes.
+    #[serde(serialize_with = "serialize_duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub write_outage: Duration,
     /// Longest silence of the watch.
+    #[serde(serialize_with = "serialize_duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub watch_gap: Duration,
     /// From the loss of a worker until its pods are Ready elsewhere.
+    #[serde(serialize_with = "serialize_duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub pods_elsewhere: Duration,
     /// From the start of a killed node until it is Ready.
+    #[serde(serialize_with = "serialize_duration")]
+    #[schemars(schema_with = "duration_schema")]
     pub node_ready: Duration,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self::of(Tuning::default())
+    }
+}
+
+impl Budgets {
+    /// The budgets of a file that says none. `fast`: what regent promises of its settings. `kubeadm-docs`: generous,
+    /// since stock settings promise nothing; pods leave a lost node after five minutes of toleration and 40 to 50 s of
+    /// grace.
+    pub const fn of(tuning: Tuning) -> Self {
+        let [new, reused, read, write, watch, pods, ready] = match tuning {
+            Tuning::Fast => [2, 2, 3, 3, 5, 40, 30],
+            Tuning::KubeadmDocs => [15, 20, 20, 20, 30, 360, 60],
+        };
+        Self {
+            new_connection_outage: Duration::from_secs(new),
+            reused_connection_outage: Duration::from_secs(reused),
+            read_outage: Duration::from_secs(read),
+            write_outage: Duration::from_secs(write),
+            watch_gap: Duration::from_secs(watch),
+            pods_elsewhere: Duration::from_secs(pods),
+            node_ready: Duration::from_secs(ready),
+        }
+    }
 }

@@ -1,0 +1,287 @@
+//! From the text of `cluster.yaml` to a [`ClusterSpec`], or to everything that is wrong with it.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use camino::Utf8PathBuf;
+use ipnet::Ipv4Net;
+
+use super::diagnostic::{Diagnostics, Mark, ValueError};
+use super::reader::{Reader, Scalar};
+use super::units::{Memory, parse_duration};
+use super::{Budgets, ClusterSpec, Machine, rules};
+use crate::name::ClusterName;
+use crate::yaml;
+
+/// The largest file that is read. The default one, with comments, has 3 KiB.
+const MAX_BYTES: usize = 1 << 20;
+
+/// The least memory of each kind of node. For a control-plane node it is kubeadm's own limit (`ControlPlaneMem`, 1700
+/// MiB); the other two are what such a node uses at its peak (haproxy; kubelet and containerd) with room for some pods.
+const MIN_MEMORY: [Memory; 3] = [Memory::mib(1700), Memory::mib(512), Memory::mib(128)];
+
+/// A valid file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// What it says.
+    pub spec: ClusterSpec,
+    /// What the user should look at all the same.
+    pub warnings: Diagnostics,
+}
+
+/// Reads and checks `cluster.yaml`. `file_name` is for messages only; nothing outside `text` is read. Fails with every
+/// error and warning that the file deserves; only text that is not YAML ends at its first mistake.
+pub fn load(text: &str, file_name: &str, machine: &Machine) -> Result<Loaded, Diagnostics> {
+    let (spec, marks) = read(text, machine);
+    let diagnostics = Diagnostics::new(file_name, text, marks);
+    match spec {
+        Some(spec) if diagnostics.errors() == 0 => Ok(Loaded {
+            spec,
+            warnings: diagnostics,
+        }),
+        _ => Err(diagnostics),
+    }
+}
+
+fn read(text: &str, machine: &Machine) -> (Option<ClusterSpec>, Vec<Mark>) {
+    if text.len() > MAX_BYTES {
+        let error = ValueError::new(format!(
+            "the file has {} bytes, at most {MAX_BYTES} are read",
+            text.len()
+        ));
+        return (None, vec![error.at(0..0)]);
+    }
+    let node = match yaml::parse(text) {
+        Ok(Some(node)) => node,
+        Ok(None) => {
+            let error = ValueError::new("the file says nothing")
+                .hint("`regent init` writes a file to begin with");
+            return (None, vec![error.at(0..0)]);
+        }
+        Err(error) => return (None, vec![syntax(text, error)]),
+    };
+    let mut reader = Reader::default();
+    let Some(spec) = cluster(&mut reader, &node) else {
+        return (None, reader.marks);
+    };
+    let Reader {
+        mut marks,
+        positions,
+    } = reader;
+    marks.extend(rules::check(&spec, &positions, machine));
+    (Some(spec), marks)
+}
+
+/// Reads every section; what is wrong or absent has its default.
+fn cluster(reader: &mut Reader, node: &yaml::Node) -> Option<ClusterSpec> {
+    let root = reader.root(node)?;
+    #[expect(clippy::expect_used, reason = "a literal that is a name")]
+    let mut spec = ClusterSpec::new("unnamed".parse().expect("a name"));
+
+    reader.require(
+        &root,
+        "apiVersion",
+        "begin the file with `apiVersion: regent/v1`",
+    );
+    reader.value(&root, "apiVersion", &mut spec.api_version, text);
+    reader.require(&root, "name", "name the cluster, such as `name: demo`");
+    reader.value(&root, "name", &mut spec.name, name);
+    reader.value(&root, "kubernetes", &mut spec.kubernetes, text);
+
+    let [control_plane_memory, worker_memory, load_balancer_memory] = MIN_MEMORY;
+    let section = reader.open(&root, "controlPlane");
+    reader.value(
+        &section,
+        "count",
+        &mut spec.control_plane.count,
+        number(1..=9),
+    );
+    reader.value(
+        &section,
+        "memory",
+        &mut spec.control_plane.memory,
+        memory(control_plane_memory),
+    );
+    // Two are kubeadm's own limit (`ControlPlaneNumCPU`).
+    reader.value(
+        &section,
+        "cpus",
+        &mut spec.control_plane.cpus,
+        number(2..=64),
+    );
+
+    let section = reader.open(&root, "workers");
+    reader.value(&section, "count", &mut spec.workers.count, number(0..=224));
+    reader.value(
+        &section,
+        "memory",
+        &mut spec.workers.memory,
+        memory(worker_memory),
+    );
+    reader.value(&section, "cpus", &mut spec.workers.cpus, number(1..=64));
+
+    let section = reader.open(&root, "loadBalancer");
+    reader.value(
+        &section,
+        "count",
+        &mut spec.load_balancer.count,
+        load_balancers,
+    );
+    reader.value(
+        &section,
+        "memory",
+        &mut spec.load_balancer.memory,
+        memory(load_balancer_memory),
+    );
+    reader.value(
+        &section,
+        "cpus",
+        &mut spec.load_balancer.cpus,
+        number(1..=64),
+    );
+    reader.value(&section, "tuning", &mut spec.load_balancer.tuning, text);
+
+    let section = reader.open(&root, "network");
+    reader.value(&section, "cidr", &mut spec.network.cidr, range);
+    reader.value(&section, "podSubnet", &mut spec.network.pod_subnet, range);
+    reader.value(
+        &section,
+        "serviceSubnet",
+        &mut spec.network.service_subnet,
+        range,
+    );
+
+    let section = reader.open(&root, "hypervisor");
+    reader.value(&section, "driver", &mut spec.hypervisor.driver, text);
+    reader.value(&section, "connect", &mut spec.hypervisor.connect, text);
+
+    reader.value(&root, "certificates", &mut spec.certificates, text);
+    reader.value(&root, "manifests", &mut spec.manifests, directory);
+
+    let section = reader.open(&root, "budgets");
+    spec.budgets = Budgets::of(spec.load_balancer.tuning);
+    let budgets = &mut spec.budgets;
+    for (key, target) in [
+        ("newConnectionOutage", &mut budgets.new_connection_outage),
+        (
+            "reusedConnectionOutage",
+            &mut budgets.reused_connection_outage,
+        ),
+        ("readOutage", &mut budgets.read_outage),
+        ("writeOutage", &mut budgets.write_outage),
+        ("watchGap", &mut budgets.watch_gap),
+        ("podsElsewhere", &mut budgets.pods_elsewhere),
+        ("nodeReady", &mut budgets.node_ready),
+    ] {
+        reader.value(&section, key, target, |scalar| parse_duration(scalar.text));
+    }
+    Some(spec)
+}
+
+fn syntax(text: &str, error: yaml::SyntaxError) -> Mark {
+    let at = error.span.start.min(text.len());
+    let line = text[..text.floor_char_boundary(at)]
+        .rfind('\n')
+        .map_or(0, |newline| newline + 1);
+    let indentation = text[line..]
+        .chars()
+        .take_while(|c| c.is_whitespace() && *c != '\n');
+    let hint = if indentation.clone().any(|c| c == '\t') {
+        "YAML is indented with spaces, never with tabs"
+    } else {
+        "from here on it cannot be read as YAML; other mistakes show once this is mended"
+    };
+    ValueError::new(error.message).hint(hint).at(error.span)
+}
+
+fn text<T: FromStr<Err = ValueError>>(scalar: Scalar<'_>) -> Result<T, ValueError> {
+    scalar.text.parse()
+}
+
+fn name(scalar: Scalar<'_>) -> Result<ClusterName, ValueError> {
+    if scalar.plain && matches!(scalar.text, "true" | "false") {
+        let error = ValueError::new(format!("`{}` is a boolean, not a name", scalar.text));
+        return Err(error.hint("put it into quotes if that is the name"));
+    }
+    let hint = "a name is part of host names: `demo`, `ha-1`";
+    scalar
+        .text
+        .parse()
+        .map_err(|error| described(error).hint(hint))
+}
+
+fn number(allowed: RangeInclusive<u8>) -> impl Fn(Scalar<'_>) -> Result<u8, ValueError> {
+    move |scalar| {
+        let Scalar { text, plain } = scalar;
+        let (low, high) = allowed.clone().into_inner();
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let hint = format!("write a whole number from {low} to {high}");
+        if !digits || (text.len() > 1 && text.starts_with('0')) {
+            return Err(ValueError::new(format!("`{text}` is not a whole number")).hint(hint));
+        }
+        if !plain {
+            return Err(ValueError::new(format!("`{text}` in quotes is text"))
+                .hint(format!("write {text} without quotes")));
+        }
+        text.parse()
+            .ok()
+            .filter(|number| allowed.contains(number))
+            .ok_or_else(|| ValueError::new(format!("{text} is out of range")).hint(hint))
+    }
+}
+
+fn load_balancers(scalar: Scalar<'_>) -> Result<u8, ValueError> {
+    match number(1..=2)(scalar)? {
+        1 => Ok(1),
+        _ => Err(ValueError::new("a second load balancer is not supported yet").hint("write 1")),
+    }
+}
+
+fn memory(least: Memory) -> impl Fn(Scalar<'_>) -> Result<Memory, ValueError> {
+    move |scalar| {
+        let memory: Memory = scalar.text.parse()?;
+        if memory < least {
+            let error = ValueError::new(format!("{memory} is too little for such a node"));
+            return Err(error.hint(format!("write at least `{least}`")));
+        }
+        Ok(memory)
+    }
+}
+
+fn range(scalar: Scalar<'_>) -> Result<Ipv4Net, ValueError> {
+    let text = scalar.text;
+    let error = || ValueError::new(format!("`{text}` is not an IPv4 range"));
+    let (address, prefix) = text.split_once('/').unwrap_or((text, ""));
+    if address.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Err(error().hint("IPv6 is not supported yet"));
+    }
+    if address.parse::<std::net::Ipv4Addr>().is_err() {
+        return Err(error().hint("write an address and a prefix length, such as `198.18.0.0/24`"));
+    }
+    if prefix.is_empty() {
+        return Err(error().hint(format!("add the prefix length, such as `{address}/24`")));
+    }
+    let range: Ipv4Net = text
+        .parse()
+        .map_err(|_| error().hint("a prefix length is a number from 0 to 32"))?;
+    if range != range.trunc() {
+        let error = ValueError::new(format!(
+            "`{text}` is an address within a range, not the range"
+        ));
+        return Err(error.hint(format!("the range is `{}`", range.trunc())));
+    }
+    Ok(range)
+}
+
+fn directory(scalar: Scalar<'_>) -> Result<Option<Utf8PathBuf>, ValueError> {
+    if scalar.text.is_empty() || scalar.text.contains(char::is_control) {
+        return Err(ValueError::new("this is not a directory's path")
+            .hint("write a path relative to this file"));
+    }
+    Ok(Some(scalar.text.into()))
+}
+
+fn described(error: impl Display) -> ValueError {
+    ValueError::new(error.to_string())
+}

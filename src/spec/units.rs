@@ -1,0 +1,319 @@
+//! Values with a spelling of their own: amounts of memory, durations, versions.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+
+use super::diagnostic::ValueError;
+
+/// The Kubernetes versions that regent can build: one recipe under `images/go` each.
+pub const SUPPORTED_KUBERNETES: &[KubernetesVersion] = &[KubernetesVersion {
+    major: 1,
+    minor: 35,
+    patch: 4,
+}];
+
+/// A Kubernetes version that regent can build: `1.35.4`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KubernetesVersion {
+    /// `1`
+    pub major: u16,
+    /// `35`
+    pub minor: u16,
+    /// `4`
+    pub patch: u16,
+}
+
+impl Default for KubernetesVersion {
+    /// The newest that regent can build.
+    fn default() -> Self {
+        SUPPORTED_KUBERNETES[SUPPORTED_KUBERNETES.len() - 1]
+    }
+}
+
+impl fmt::Display for KubernetesVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+impl FromStr for KubernetesVersion {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let supported = || {
+            let versions: Vec<_> = SUPPORTED_KUBERNETES.iter().map(Self::to_string).collect();
+            format!("regent builds {}", versions.join(", "))
+        };
+        let digits = text.strip_prefix('v').unwrap_or(text);
+        let found = SUPPORTED_KUBERNETES
+            .iter()
+            .find(|version| version.to_string() == digits);
+        match found {
+            Some(version) if digits == text => Ok(*version),
+            Some(version) => Err(ValueError::new(format!("`{text}` begins with `v`"))
+                .hint(format!("write `{version}`"))),
+            None => {
+                let parts: Vec<_> = digits.split('.').collect();
+                let message =
+                    if parts.len() == 3 && parts.iter().all(|part| part.parse::<u16>().is_ok()) {
+                        format!("Kubernetes {digits} is not supported")
+                    } else {
+                        format!("`{text}` is not a Kubernetes version of three numbers")
+                    };
+                Err(ValueError::new(message).hint(supported()))
+            }
+        }
+    }
+}
+
+impl Serialize for KubernetesVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for KubernetesVersion {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "KubernetesVersion".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let versions: Vec<_> = SUPPORTED_KUBERNETES.iter().map(Self::to_string).collect();
+        json_schema!({ "type": "string", "enum": versions })
+    }
+}
+
+/// An amount of memory in bytes; written `2GiB`, `512MiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Memory(pub u64);
+
+impl Memory {
+    /// `mib` times 2^20 bytes.
+    pub const fn mib(mib: u64) -> Self {
+        Self(mib << 20)
+    }
+
+    /// `gib` times 2^30 bytes.
+    pub const fn gib(gib: u64) -> Self {
+        Self(gib << 30)
+    }
+
+    /// The amount in bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Memory {
+    /// `2GiB` or `1536MiB` if that is exact, else with one decimal, rounded down.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (gib, mib) = (self.0 >> 30, self.0 >> 20);
+        if gib > 0 && Self::gib(gib) == *self {
+            write!(f, "{gib}GiB")
+        } else if Self::mib(mib) == *self {
+            write!(f, "{mib}MiB")
+        } else if gib > 0 {
+            write!(f, "{gib}.{}GiB", (self.0 % (1 << 30)) * 10 >> 30)
+        } else {
+            write!(f, "{mib}.{}MiB", (self.0 % (1 << 20)) * 10 >> 20)
+        }
+    }
+}
+
+impl FromStr for Memory {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let (number, unit) = split_unit(text);
+        let wrong = |message: String, hint: String| Err(ValueError::new(message).hint(hint));
+        let Ok(amount) = number.parse::<u64>() else {
+            return wrong(
+                format!("`{text}` is not an amount of memory"),
+                "write a whole number and a unit, such as `2GiB` or `512MiB`".to_owned(),
+            );
+        };
+        let bytes = match unit {
+            "GiB" => amount.checked_mul(1 << 30),
+            "MiB" => amount.checked_mul(1 << 20),
+            "" => {
+                return wrong(
+                    format!("`{text}` has no unit"),
+                    format!("write `{text}MiB` or `{text}GiB`"),
+                );
+            }
+            _ => {
+                let meant = match unit.to_ascii_lowercase().as_str() {
+                    "g" | "gb" | "gi" | "gib" => format!("write `{amount}GiB`"),
+                    "m" | "mb" | "mi" | "mib" => format!("write `{amount}MiB`"),
+                    _ => "the units are `MiB` and `GiB`".to_owned(),
+                };
+                return wrong(format!("`{unit}` is not a unit of memory"), meant);
+            }
+        };
+        // Far beyond any machine; small enough that the sum over all nodes cannot overflow.
+        match bytes.filter(|bytes| *bytes <= Self::gib(1 << 20).0) {
+            Some(bytes) => Ok(Self(bytes)),
+            None => wrong(
+                format!("`{text}` is more than any machine has"),
+                "a node has some GiB".to_owned(),
+            ),
+        }
+    }
+}
+
+impl Serialize for Memory {
+    /// As it is written in the file; exact for whole MiB, and the file can say nothing else.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for Memory {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Memory".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9]+(MiB|GiB)$", "examples": ["2GiB", "512MiB"] })
+    }
+}
+
+/// The longest duration that a budget may have. Longer than any wait in the program.
+const MAX_DURATION: Duration = Duration::from_secs(3600);
+
+/// Reads a duration: `500ms`, `2s`, `1m`.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
+    let (number, unit) = split_unit(text);
+    let hint = "write a whole number and `ms`, `s` or `m`, such as `500ms` or `2s`";
+    let Ok(amount) = number.parse::<u64>() else {
+        return Err(ValueError::new(format!("`{text}` is not a duration")).hint(hint));
+    };
+    let milliseconds = match unit {
+        "ms" => Some(amount),
+        "s" => amount.checked_mul(1000),
+        "m" => amount.checked_mul(60_000),
+        "" => {
+            return Err(ValueError::new(format!("`{text}` has no unit"))
+                .hint(format!("write `{text}s` or `{text}ms`")));
+        }
+        _ => return Err(ValueError::new(format!("`{unit}` is not a unit of time")).hint(hint)),
+    };
+    milliseconds
+        .map(Duration::from_millis)
+        .filter(|duration| *duration <= MAX_DURATION)
+        .ok_or_else(|| {
+            ValueError::new(format!("`{text}` is longer than an hour"))
+                .hint("a budget has at most `60m`")
+        })
+}
+
+/// Writes a duration as [`parse_duration`] reads it; finer than a millisecond is dropped.
+pub(super) fn duration_text(duration: Duration) -> String {
+    match duration.as_millis() {
+        ms if ms % 1000 != 0 => format!("{ms}ms"),
+        ms if ms % 60_000 != 0 || ms == 0 => format!("{}s", ms / 1000),
+        ms => format!("{}m", ms / 60_000),
+    }
+}
+
+/// For `#[serde(serialize_with)]`: a duration as in the file.
+pub(super) fn serialize_duration<S: Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&duration_text(*duration))
+}
+
+/// For `#[schemars(schema_with)]`: the spelling of a duration.
+pub(super) fn duration_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m)$", "examples": ["500ms", "2s", "1m"] })
+}
+
+/// Splits `2GiB` into `2` and `GiB`. Blanks between the two stay with the unit, and are then no unit.
+fn split_unit(text: &str) -> (&str, &str) {
+    text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_has_one_spelling() {
+        assert_eq!("2GiB".parse(), Ok(Memory::gib(2)));
+        assert_eq!("1700MiB".parse(), Ok(Memory::mib(1700)));
+        for bad in [
+            "",
+            "2",
+            "2Gi",
+            "2G",
+            "2GB",
+            "2gib",
+            "1.5GiB",
+            "-2GiB",
+            "2 GiB",
+            "GiB",
+            "99999999999GiB",
+            "99999999999999999999GiB",
+        ] {
+            bad.parse::<Memory>().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn memory_is_shown_in_the_largest_exact_unit() {
+        for text in ["2GiB", "1700MiB", "0MiB", "1536MiB"] {
+            assert_eq!(text.parse::<Memory>().unwrap().to_string(), text);
+        }
+        assert_eq!(Memory(7_839_000_000).to_string(), "7.3GiB");
+        assert_eq!(Memory(1_600_000).to_string(), "1.5MiB");
+    }
+
+    #[test]
+    fn durations_read_back() {
+        for text in ["0s", "1ms", "500ms", "2s", "90s", "1m", "60m"] {
+            assert_eq!(duration_text(parse_duration(text).unwrap()), text);
+        }
+        for bad in [
+            "",
+            "2",
+            "2h",
+            "1.5s",
+            "-1s",
+            "2 s",
+            "61m",
+            "99999999999999999999s",
+        ] {
+            parse_duration(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn versions_are_exact() {
+        assert_eq!("1.35.4".parse(), Ok(KubernetesVersion::default()));
+        for bad in [
+            "",
+            "1.35",
+            "v1.35.4",
+            "1.36.0",
+            "latest",
+            "1.35.4-rc.1",
+            "01.35.4",
+        ] {
+            bad.parse::<KubernetesVersion>().unwrap_err();
+        }
+    }
+}
