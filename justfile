@@ -37,9 +37,9 @@ reproduce:
 bless:
     INSTA_UPDATE=always cargo test --quiet --locked
 
-# Write the JSON Schema of cluster.yaml anew
+# Write the JSON Schema of cluster.yaml and its reference anew
 schema:
-    cargo run --quiet --locked -- schema > cluster.schema.json
+    REGENT_BLESS=1 cargo test --quiet --locked --test spec schema_and_reference
 
 # Licences, sources and banned crates (needs cargo-deny; without the advisory database)
 deny:
