@@ -6,11 +6,11 @@ use std::sync::Arc;
 use camino::Utf8PathBuf;
 
 use crate::event::Events;
-use crate::hypervisor::Hypervisor;
+use crate::hypervisor::{Hypervisor, HypervisorError};
 use crate::lab::Lab;
 use crate::name::NodeName;
-use crate::node::Node;
-use crate::plan::Plan;
+use crate::node::{Node, NodeError};
+use crate::plan::{NodePlan, Plan};
 
 /// A lab whose nodes can be reached. Cheap to clone, except for the plan.
 #[derive(Debug, Clone)]
@@ -29,7 +29,54 @@ pub struct Site {
     pub events: Events,
 }
 
+/// Why a site could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SiteError {
+    /// The lab's libvirt did not answer.
+    #[error(transparent)]
+    Hypervisor(#[from] HypervisorError),
+    /// A node's key is of no use.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The lab was made for a plan without this node.
+    #[error("the lab has no host key for {0}")]
+    NoHostKey(NodeName),
+}
+
 impl Site {
+    /// Connects to the lab's libvirt and describes every node of the plan; no node need be there yet. Runs on the
+    /// lab's runtime.
+    ///
+    /// # Errors
+    /// When libvirt does not answer, or the lab's secrets do not fit the plan.
+    pub async fn open(
+        plan: Plan,
+        lab: Arc<Lab>,
+        parts: Vec<(String, Utf8PathBuf)>,
+        events: Events,
+    ) -> Result<Self, SiteError> {
+        let hypervisor = Hypervisor::connect(&lab, &plan).await?;
+        let secrets = lab.secrets();
+        let mut nodes = BTreeMap::new();
+        for NodePlan { name, address, .. } in &plan.nodes {
+            let host = secrets
+                .hosts
+                .get(name)
+                .ok_or_else(|| SiteError::NoHostKey(name.clone()))?;
+            let node = Node::new(name, *address, &secrets.client, host)?;
+            nodes.insert(name.clone(), node);
+        }
+        Ok(Self {
+            plan,
+            lab,
+            hypervisor,
+            nodes,
+            parts,
+            events,
+        })
+    }
+
     /// Returns the node of that name, if the plan has it.
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.get(name)

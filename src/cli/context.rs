@@ -22,6 +22,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// The plan of the command's file.
+    pub(super) fn plan(&self) -> Result<crate::plan::Plan, Failure> {
+        Err(Failure::operation("not wired yet"))
+    }
+
     /// Where the library's events go.
     pub fn events(&self) -> Events {
         self.show.events()

@@ -1,9 +1,15 @@
 //! `regent down`
 
+use std::time::Instant;
+
 use clap::Args;
+use serde_json::json;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use super::show::duration;
+use crate::lab::{Lab, LabPaths};
+use crate::name::ClusterName;
 
 /// Remove the lab: every process, mount, namespace, interface and file of it
 ///
@@ -16,11 +22,28 @@ Examples:
 pub struct Down {
     /// The lab's name, instead of the file's `name`
     #[arg(long, value_name = "CLUSTER")]
-    name: Option<crate::name::ClusterName>,
+    name: Option<ClusterName>,
 }
 
 impl Down {
-    pub(super) fn run(self, _context: &Context) -> Result<Outcome, Failure> {
-        Err(Failure::operation("not wired yet"))
+    pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let name = match self.name {
+            Some(name) => name,
+            None => context.plan()?.cluster,
+        };
+        let begin = Instant::now();
+        let paths = LabPaths::new(&context.global.state, &name);
+        let events = context.events();
+        context.blocking("`regent down` again goes on", move || {
+            Lab::down(&paths, &events)
+        })?;
+        context.print(
+            &format!(
+                "nothing of the lab `{name}` is left ({})\n",
+                duration(begin.elapsed())
+            ),
+            &json!({ "down": name, "seconds": begin.elapsed().as_secs_f64() }),
+        )?;
+        Ok(Outcome::Done)
     }
 }

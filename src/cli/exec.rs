@@ -1,9 +1,13 @@
 //! `regent exec`
 
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
+
 use clap::Args;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use crate::lab::Lab;
 
 /// Run a program inside the lab's network, with KUBECONFIG set
 ///
@@ -22,11 +26,29 @@ pub struct Exec {
         trailing_var_arg = true,
         allow_hyphen_values = true
     )]
-    command: Vec<std::ffi::OsString>,
+    command: Vec<String>,
 }
 
 impl Exec {
-    pub(super) fn run(self, _context: &Context) -> Result<Outcome, Failure> {
-        Err(Failure::operation("not wired yet"))
+    pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let lab = context.lab(&context.plan()?)?;
+        let mut words = self.command.into_iter();
+        let program = words.next().unwrap_or_default();
+        Err(become_program(&lab, &program, words))
     }
+}
+
+/// Replaces this process by a program in the lab's network, with `KUBECONFIG` set, so that signals and the exit
+/// code need no forwarding. Returns only if that failed.
+pub(super) fn become_program(
+    lab: &Lab,
+    program: &str,
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Failure {
+    let error = lab
+        .command(program)
+        .args(args)
+        .env("KUBECONFIG", lab.paths().kubeconfig())
+        .exec();
+    Failure::operation(format!("cannot run `{program}`: {error}"))
 }

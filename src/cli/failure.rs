@@ -6,6 +6,13 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crate::hypervisor::HypervisorError;
+use crate::image::ImageError;
+use crate::lab::LabError;
+use crate::node::NodeError;
+use crate::recipe::RecipeError;
+use crate::site::SiteError;
+
 /// How a command ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -151,6 +158,61 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::new(Kind::BrokenPipe, error),
+            _ => Self::operation(error),
+        }
+    }
+}
+
+impl From<NodeError> for Failure {
+    fn from(error: NodeError) -> Self {
+        Self::operation(error)
+    }
+}
+
+impl From<HypervisorError> for Failure {
+    fn from(error: HypervisorError) -> Self {
+        Self::operation(error)
+    }
+}
+
+impl From<LabError> for Failure {
+    fn from(error: LabError) -> Self {
+        Self::operation(error)
+    }
+}
+
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
+        Self::operation(error)
+    }
+}
+
+impl From<SiteError> for Failure {
+    fn from(error: SiteError) -> Self {
+        match error {
+            SiteError::Hypervisor(error) => error.into(),
+            SiteError::Node(error) => error.into(),
+            SiteError::NoHostKey(_) => Self::operation(error)
+                .hint("the lab was made for another plan: `regent down`, then `regent up`"),
+        }
+    }
+}
+
+impl From<RecipeError> for Failure {
+    fn from(error: RecipeError) -> Self {
+        match error {
+            RecipeError::Node(error) => error.into(),
+            RecipeError::Hypervisor(error) => error.into(),
+            RecipeError::Changed(_) => Self::usage(error)
+                .hint("`regent down` and `regent up` make a new cluster of the changed file"),
+            RecipeError::Kubeadm { ref node, .. } => {
+                let hint = format!("the node's journal: regent logs {node}");
+                Self::operation(error).hint(hint)
+            }
+            RecipeError::Connectivity(_)
+            | RecipeError::Unhealthy { .. }
+            | RecipeError::NotConverging { .. } => Self::operation(error)
+                .hint("`regent status` shows each node, `regent up` tries again"),
             _ => Self::operation(error),
         }
     }

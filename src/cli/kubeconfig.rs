@@ -1,6 +1,7 @@
 //! `regent kubeconfig`
 
 use clap::Args;
+use serde_json::json;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
@@ -20,7 +21,17 @@ pub struct Kubeconfig {
 }
 
 impl Kubeconfig {
-    pub(super) fn run(self, _context: &Context) -> Result<Outcome, Failure> {
-        Err(Failure::operation("not wired yet"))
+    pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let path = context.paths(&context.plan()?).kubeconfig();
+        if self.path {
+            context.print(&format!("{path}\n"), &json!({ "path": path }))?;
+            return Ok(Outcome::Done);
+        }
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            Failure::operation(format!("cannot read {path}: {error}"))
+                .hint(format!("regent -f {} up", context.global.file))
+        })?;
+        context.print(&text, &json!({ "path": path, "kubeconfig": text }))?;
+        Ok(Outcome::Done)
     }
 }

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::context::Context;
+use super::exec::become_program;
 use super::failure::{Failure, Outcome};
 
 /// Run the cluster's own kubectl inside the lab's network
@@ -19,11 +20,15 @@ pub struct Kubectl {
         trailing_var_arg = true,
         allow_hyphen_values = true
     )]
-    args: Vec<std::ffi::OsString>,
+    args: Vec<String>,
 }
 
 impl Kubectl {
-    pub(super) fn run(self, _context: &Context) -> Result<Outcome, Failure> {
-        Err(Failure::operation("not wired yet"))
+    pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let plan = context.plan()?;
+        let lab = context.lab(&plan)?;
+        let image = context.image(&plan)?;
+        let kubectl = image.root.join("usr/bin/kubectl");
+        Err(become_program(&lab, kubectl.as_str(), self.args))
     }
 }

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use super::lab;
 
 /// Show a node's journal
 #[derive(Debug, Args)]
@@ -24,7 +25,29 @@ pub struct Logs {
 }
 
 impl Logs {
-    pub(super) fn run(self, _context: &Context) -> Result<Outcome, Failure> {
-        Err(Failure::operation("not wired yet"))
+    pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let name = self.node.into_name();
+        let mut journal = vec![
+            "journalctl".to_owned(),
+            "--no-pager".to_owned(),
+            format!("--lines={}", self.lines),
+        ];
+        journal.extend(self.unit.iter().map(|unit| format!("--unit={unit}")));
+        if context.global.json {
+            journal.push("--output=json".to_owned());
+        }
+        let output = context.on_site("nothing was changed", async |site| {
+            let console = site.lab.paths().node(&name).join("console.log");
+            lab::node(&site, &name)?
+                .command(&journal)
+                .run()
+                .await
+                .map_err(|error| {
+                    Failure::from(error).hint(format!("a node's console is kept in {console}"))
+                })
+        })?;
+        // With --json the journal's own lines are JSON.
+        context.print_raw(output.as_bytes())?;
+        Ok(Outcome::Done)
     }
 }

@@ -17,6 +17,7 @@ mod exec;
 mod init;
 mod kubeconfig;
 mod kubectl;
+mod lab;
 mod lock;
 mod logs;
 mod node;

@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use super::lab;
 
+use crate::hypervisor::Fault;
 use crate::name::{NameError, NodeName};
 
 /// Do something to a node, as a fault would
@@ -54,6 +56,13 @@ struct Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeArg(NodeName);
 
+impl NodeArg {
+    /// The node's own name.
+    pub(super) fn into_name(self) -> NodeName {
+        self.0
+    }
+}
+
 impl FromStr for NodeArg {
     type Err = NameError;
 
@@ -73,8 +82,32 @@ impl FromStr for NodeArg {
 }
 
 impl Node {
-    pub(super) fn run(self, _context: &Context) -> Result<Outcome, Failure> {
-        Err(Failure::operation("not wired yet"))
+    pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let (name, fault) = match self.verb {
+            Verb::Cut(target) => (target, Some(Fault::PowerCut)),
+            Verb::Kill(target) => (target, Some(Fault::Kill)),
+            Verb::Stop(target) => (target, Some(Fault::Stop)),
+            Verb::Pause(target) => (target, Some(Fault::Pause)),
+            Verb::Start(target) | Verb::Resume(target) => (target, None),
+        };
+        let name = name.node.into_name();
+        context.on_site(
+            "`regent status` shows what became of the node",
+            async |site| {
+                lab::node(&site, &name)?;
+                match fault {
+                    Some(fault) => {
+                        site.hypervisor.inject(&name, fault).await?;
+                        if let Some(weakness) = site.hypervisor.weakness(fault) {
+                            site.events.note(weakness.0);
+                        }
+                    }
+                    None => site.hypervisor.heal(&name).await?,
+                }
+                Ok(())
+            },
+        )?;
+        Ok(Outcome::Done)
     }
 }
 

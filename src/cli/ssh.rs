@@ -1,9 +1,16 @@
 //! `regent ssh`
 
+use std::iter;
+
 use clap::Args;
 
 use super::context::Context;
+use super::exec::become_program;
 use super::failure::{Failure, Outcome};
+use super::lab::no_such_node;
+use crate::lab::{Lab, write_private};
+use crate::plan::NodePlan;
+use crate::site::SiteError;
 
 /// Log in to a node, or run a command there
 ///
@@ -23,11 +30,43 @@ pub struct Ssh {
         trailing_var_arg = true,
         allow_hyphen_values = true
     )]
-    command: Vec<std::ffi::OsString>,
+    command: Vec<String>,
 }
 
 impl Ssh {
-    pub(super) fn run(self, _context: &Context) -> Result<Outcome, Failure> {
-        Err(Failure::operation("not wired yet"))
+    pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let plan = context.plan()?;
+        let lab = context.lab(&plan)?;
+        let name = self.node.into_name();
+        let node = plan.node(&name).ok_or_else(|| no_such_node(&plan, &name))?;
+        let host = format!("root@{}", node.address);
+        let options = options(&lab, node)?;
+        let args = options.iter().chain(iter::once(&host)).chain(&self.command);
+        Err(become_program(&lab, "ssh", args).hint("apt-get install openssh-client"))
     }
+}
+
+/// Writes the key and the pinned host key for `ssh`, into the lab's own directory (0700; `down` removes it), where
+/// the same secrets are kept anyway; returns the options that make `ssh` use them and nothing else.
+fn options(lab: &Lab, node: &NodePlan) -> Result<Vec<String>, Failure> {
+    let secrets = lab.secrets();
+    let host = secrets
+        .hosts
+        .get(&node.name)
+        .ok_or_else(|| SiteError::NoHostKey(node.name.clone()))?;
+    let key = lab.paths().root().join("ssh_key");
+    let known_hosts = lab.paths().root().join("ssh_known_hosts");
+    let known = format!("{} {}\n", node.address, host.public);
+    write_private(&key, secrets.client.private.as_bytes())?;
+    write_private(&known_hosts, known.as_bytes())?;
+    Ok(vec![
+        "-F".to_owned(),
+        "none".to_owned(),
+        "-i".to_owned(),
+        key.into_string(),
+        format!("-oUserKnownHostsFile={known_hosts}"),
+        "-oStrictHostKeyChecking=yes".to_owned(),
+        "-oIdentitiesOnly=yes".to_owned(),
+        "-oLogLevel=ERROR".to_owned(),
+    ])
 }

@@ -1,9 +1,16 @@
 //! `regent up`
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use clap::Args;
+use serde_json::json;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use super::show::duration;
+use crate::lab::Lab;
+use crate::recipe;
 
 /// Make the cluster exist and be healthy
 ///
@@ -17,8 +24,41 @@ Examples:
   regent up --json | jq -c .       one event a line")]
 pub struct Up {}
 
+/// What an interrupted `up` leaves.
+const LEFT: &str =
+    "what was begun is kept: `regent up` goes on from there, `regent down` removes it";
+
 impl Up {
-    pub(super) fn run(self, _context: &Context) -> Result<Outcome, Failure> {
-        Err(Failure::operation("not wired yet"))
+    pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let begin = Instant::now();
+        let plan = context.plan()?;
+        let paths = context.paths(&plan);
+        recipe::check_reachable(&paths, &plan)?;
+        let image = context.image(&plan)?;
+        context.show.record(&paths.events());
+        let lab = {
+            let (plan, events) = (plan.clone(), context.events());
+            context.blocking(LEFT, move || Lab::enter(&paths, &plan, &events))?
+        };
+        let outcome = context.on_lab(
+            Arc::new(lab),
+            plan,
+            image.parts.clone(),
+            LEFT,
+            async |site| Ok(recipe::up(&site, &image).await?),
+        )?;
+        let (word, text) = match outcome {
+            recipe::Outcome::Unchanged => (
+                "unchanged",
+                "the cluster is as planned, nothing was changed",
+            ),
+            recipe::Outcome::Changed => ("changed", "the cluster is up"),
+        };
+        let elapsed = begin.elapsed();
+        context.print(
+            &format!("{text} ({})\n", duration(elapsed)),
+            &json!({ "up": word, "seconds": elapsed.as_secs_f64() }),
+        )?;
+        Ok(Outcome::Done)
     }
 }

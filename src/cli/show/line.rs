@@ -39,7 +39,7 @@ pub(super) fn prefix(node: &Option<NodeName>) -> String {
 }
 
 /// A duration as a human reads it: `0.24 s`, `12.3 s`, `2 min 05 s`.
-pub(super) fn duration(elapsed: Duration) -> String {
+pub fn duration(elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     if seconds < 9.995 {
         format!("{seconds:.2} s")

@@ -7,4 +7,4 @@ mod line;
 mod record;
 
 pub use consumer::{Face, Show};
-pub use line::line;
+pub use line::{duration, line};

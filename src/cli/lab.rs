@@ -1,0 +1,86 @@
+//! The lab of the command's file: found, its site opened, work done on its runtime.
+
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+
+use super::context::Context;
+use super::failure::Failure;
+use crate::image::{self, NodeImage};
+use crate::lab::{Lab, LabPaths};
+use crate::name::NodeName;
+use crate::node::Node;
+use crate::plan::Plan;
+use crate::site::Site;
+
+impl Context {
+    /// The paths of a plan's lab.
+    pub(super) fn paths(&self, plan: &Plan) -> LabPaths {
+        LabPaths::new(&self.global.state, &plan.cluster)
+    }
+
+    /// Finds the running lab of a plan.
+    pub(super) fn lab(&self, plan: &Plan) -> Result<Arc<Lab>, Failure> {
+        match Lab::find(&self.paths(plan))? {
+            Some(lab) => Ok(Arc::new(lab)),
+            None => Err(
+                Failure::operation(format!("no lab `{}` is running", plan.cluster))
+                    .hint(format!("regent -f {} up", self.global.file)),
+            ),
+        }
+    }
+
+    /// What the nodes of a plan boot, built where the store lacks it.
+    pub(super) fn image(&self, plan: &Plan) -> Result<NodeImage, Failure> {
+        let (store, version, events) = (self.global.store.clone(), plan.kubernetes, self.events());
+        self.blocking(
+            "what was built is kept, the rest is built the next time",
+            move || image::realise(&store, version, &events),
+        )
+    }
+
+    /// Runs `work` on the running lab of the command's file, as [`on_lab`](Self::on_lab) does.
+    pub(super) fn on_site<T>(
+        &self,
+        left: &str,
+        work: impl AsyncFnOnce(Site) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let plan = self.plan()?;
+        let lab = self.lab(&plan)?;
+        self.on_lab(lab, plan, Vec::new(), left, work)
+    }
+
+    /// Runs `work` on a lab's runtime, this thread in the lab's network from now on; an interrupt drops `work`, and
+    /// the failure's hint is then `left`.
+    pub(super) fn on_lab<T>(
+        &self,
+        lab: Arc<Lab>,
+        plan: Plan,
+        parts: Vec<(String, Utf8PathBuf)>,
+        left: &str,
+        work: impl AsyncFnOnce(Site) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let runtime = lab.runtime()?;
+        lab.enter_network()?;
+        let result = runtime.block_on(self.or_interrupt(left, async {
+            let site = Site::open(plan, lab, parts, self.events()).await?;
+            work(site).await
+        }));
+        // A libvirt call that hangs must not keep the command from ending.
+        runtime.shutdown_background();
+        result
+    }
+}
+
+/// The node of that name.
+pub(super) fn node<'a>(site: &'a Site, name: &NodeName) -> Result<&'a Node, Failure> {
+    site.node(name)
+        .ok_or_else(|| no_such_node(&site.plan, name))
+}
+
+/// The failure of naming a node that the cluster does not have.
+pub(super) fn no_such_node(plan: &Plan, name: &NodeName) -> Failure {
+    let names: Vec<_> = plan.nodes.iter().map(|node| node.name.as_str()).collect();
+    Failure::usage(format!("the cluster has no node `{name}`"))
+        .hint(format!("its nodes are {}", names.join(", ")))
+}
