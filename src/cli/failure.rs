@@ -1,10 +1,11 @@
 //! What can go wrong, seen from the outside: every library error mapped to a kind, hints and an exit code.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use serde::Serialize;
+use serde_json::json;
 
 use crate::hypervisor::HypervisorError;
 use crate::image::ImageError;
@@ -12,6 +13,7 @@ use crate::lab::LabError;
 use crate::node::NodeError;
 use crate::recipe::RecipeError;
 use crate::site::SiteError;
+use crate::spec::Diagnostics;
 
 /// How a command ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub struct Failure {
     kind: Kind,
     error: Box<dyn Error + Send + Sync>,
     hints: Vec<String>,
+    /// What is wrong with `cluster.yaml`, where that is the failure; it shows itself.
+    diagnostics: Option<Diagnostics>,
 }
 
 impl Failure {
@@ -66,12 +70,25 @@ impl Failure {
             kind,
             error: error.into(),
             hints: Vec::new(),
+            diagnostics: None,
         }
     }
 
     /// A wrong command line or file.
     pub fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Usage, error)
+    }
+
+    /// A wrong `cluster.yaml`.
+    pub fn wrong_file(diagnostics: Diagnostics) -> Self {
+        let errors = diagnostics.errors();
+        Self {
+            diagnostics: Some(diagnostics),
+            ..Self::usage(match errors {
+                1 => "the cluster's file has a mistake".to_owned(),
+                _ => format!("the cluster's file has {errors} mistakes"),
+            })
+        }
     }
 
     /// The machine lacks something.
@@ -127,7 +144,11 @@ impl Failure {
 
     fn text(&self) -> String {
         let mut chain = self.chain().into_iter();
-        let mut text = format!("error: {}\n", chain.next().unwrap_or_default());
+        let mut text = match &self.diagnostics {
+            Some(diagnostics) => format!("{}\n\n", diagnostics.render(io::stderr().is_terminal())),
+            None => String::new(),
+        };
+        text.push_str(&format!("error: {}\n", chain.next().unwrap_or_default()));
         for cause in chain {
             text.push_str(&format!("caused by: {cause}\n"));
         }
@@ -140,16 +161,17 @@ impl Failure {
     fn json(&self) -> String {
         let mut chain = self.chain();
         let error = chain.remove(0);
-        format!(
-            "{}\n",
-            serde_json::json!({
-                "error": error,
-                "causes": chain,
-                "hints": self.hints,
-                "kind": self.kind,
-                "exitCode": self.kind.exit_code(),
-            })
-        )
+        let mut object = json!({
+            "error": error,
+            "causes": chain,
+            "hints": self.hints,
+            "kind": self.kind,
+            "exitCode": self.kind.exit_code(),
+        });
+        if let Some(diagnostics) = &self.diagnostics {
+            object["diagnostics"] = diagnostics.iter().map(|item| json!(item)).collect();
+        }
+        format!("{object}\n")
     }
 }
 

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use crate::spec;
 
 /// Print the JSON Schema of cluster.yaml
 #[derive(Debug, Args)]
@@ -16,7 +17,10 @@ In an editor with a YAML language server, put this first in cluster.yaml:
 pub struct Schema {}
 
 impl Schema {
-    pub(super) fn run(self, _context: &Context) -> Result<Outcome, Failure> {
-        Err(Failure::operation("not wired yet"))
+    pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let schema =
+            serde_json::to_string_pretty(&spec::json_schema()).map_err(Failure::operation)?;
+        context.print_raw(format!("{schema}\n").as_bytes())?;
+        Ok(Outcome::Done)
     }
 }

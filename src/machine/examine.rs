@@ -8,6 +8,7 @@ use camino::Utf8Path;
 use serde::Serialize;
 
 use super::facts;
+use crate::spec::Machine;
 
 /// What was looked at, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -267,8 +268,7 @@ fn go() -> Finding {
 }
 
 fn memory() -> Finding {
-    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let state = match facts::available_memory(&meminfo) {
+    let state = match Machine::observe().available_memory {
         Some(bytes) if bytes >= MEMORY => fine(format!("{} available", gib(bytes))),
         Some(bytes) => doubtful(
             format!(

@@ -1,14 +1,5 @@
 //! Facts about a machine, read from the texts that the kernel and the tools give. Pure.
 
-/// Available memory in bytes, from `/proc/meminfo`.
-pub(super) fn available_memory(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
-}
-
 /// Whether the kernel knows a file system, from `/proc/filesystems`.
 pub(super) fn knows_filesystem(filesystems: &str, name: &str) -> bool {
     filesystems
@@ -62,13 +53,6 @@ pub(super) fn has_account(database: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_is_what_is_available_not_what_is_free() {
-        let text = "MemTotal:       24000000 kB\nMemFree:  1 kB\nMemAvailable:   8388608 kB\n";
-        assert_eq!(available_memory(text), Some(8 << 30));
-        assert_eq!(available_memory("MemTotal: 1 kB\n"), None);
-    }
 
     #[test]
     fn go_versions() {
