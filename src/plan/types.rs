@@ -65,6 +65,12 @@ impl Plan {
     pub fn endpoint(&self) -> String {
         format!("{}:6443", self.network.endpoint)
     }
+
+    /// Returns the host name of the control plane endpoint, `<cluster>-api`: in every node's `/etc/hosts` and in the
+    /// API servers' certificates.
+    pub fn endpoint_name(&self) -> String {
+        format!("{}-api", self.cluster)
+    }
 }
 
 /// The nodes' network.

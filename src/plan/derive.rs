@@ -1,0 +1,188 @@
+//! From the wish to the plan.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::identity::{MacAddresses, bridge, uuid};
+use super::{NetworkPlan, NodePlan, NodeRole, Plan, PlannedFile};
+use crate::name::NodeName;
+use crate::render;
+use crate::spec::{ClusterSpec, Driver, Memory};
+
+/// The gateway's place in the nodes' range. Place 10 is kept for a virtual IP.
+const GATEWAY: u32 = 1;
+
+/// The place of each role's first node in the nodes' range, its index in the pod range, and the letters of its name.
+/// Each role has room to grow without moving another: 10 load balancers, 9 control-plane nodes, the rest workers.
+struct Places {
+    address: u32,
+    pods: Option<u32>,
+    prefix: &'static str,
+}
+
+fn places(role: NodeRole) -> Places {
+    match role {
+        NodeRole::LoadBalancer => Places {
+            address: 11,
+            pods: None,
+            prefix: "lb",
+        },
+        NodeRole::ControlPlane => Places {
+            address: 21,
+            pods: Some(0),
+            prefix: "m",
+        },
+        NodeRole::Worker => Places {
+            address: 31,
+            pods: Some(16),
+            prefix: "w",
+        },
+    }
+}
+
+/// Derives the plan of a valid spec, for the driver that was chosen and the manifests that were found. The same
+/// arguments give the same plan, always and everywhere.
+///
+/// What belongs to a node follows from its cluster's name, its role and its number alone, so adding a node changes
+/// nothing of another but the two files that must name it: `/etc/hosts` and the routes to its pods. A further
+/// control-plane node also stands in the load balancers' `haproxy.cfg`.
+pub fn derive(spec: &ClusterSpec, driver: Driver, manifests: Vec<(String, String)>) -> Plan {
+    let mut macs = MacAddresses::default();
+    let network = network(spec, &mut macs);
+    let load_balancer = &spec.load_balancer;
+    let control_plane = &spec.control_plane;
+    let workers = &spec.workers;
+    let mut nodes = Vec::new();
+    for (role, count, memory, cpus) in [
+        (
+            NodeRole::LoadBalancer,
+            load_balancer.count,
+            load_balancer.memory,
+            load_balancer.cpus,
+        ),
+        (
+            NodeRole::ControlPlane,
+            control_plane.count,
+            control_plane.memory,
+            control_plane.cpus,
+        ),
+        (
+            NodeRole::Worker,
+            workers.count,
+            workers.memory,
+            workers.cpus,
+        ),
+    ] {
+        for number in 1..=count {
+            nodes.push(node(spec, &mut macs, role, number, memory, cpus));
+        }
+    }
+    let mut plan = Plan {
+        cluster: spec.name.clone(),
+        kubernetes: spec.kubernetes,
+        tuning: spec.load_balancer.tuning,
+        certificates: spec.certificates,
+        driver,
+        connect: spec.hypervisor.connect.clone(),
+        network,
+        nodes,
+        manifests,
+        budgets: spec.budgets,
+    };
+    let files: Vec<_> = plan
+        .nodes
+        .iter()
+        .map(|node| node_files(&plan, node))
+        .collect();
+    for (node, files) in plan.nodes.iter_mut().zip(files) {
+        node.files = files;
+    }
+    plan
+}
+
+fn network(spec: &ClusterSpec, macs: &mut MacAddresses) -> NetworkPlan {
+    let cluster = spec.name.as_str();
+    let cidr = spec.network.cidr.trunc();
+    NetworkPlan {
+        name: format!("regent-{cluster}"),
+        bridge: bridge(cluster),
+        uuid: uuid(&[cluster]),
+        mac: macs.draw(&[cluster]),
+        cidr,
+        gateway: host(cidr, GATEWAY),
+        endpoint: host(cidr, places(NodeRole::LoadBalancer).address),
+        pod_subnet: spec.network.pod_subnet.trunc(),
+        service_subnet: spec.network.service_subnet.trunc(),
+    }
+}
+
+fn node(
+    spec: &ClusterSpec,
+    macs: &mut MacAddresses,
+    role: NodeRole,
+    number: u8,
+    memory: Memory,
+    cpus: u8,
+) -> NodePlan {
+    let places = places(role);
+    let index = u32::from(number) - 1;
+    #[expect(
+        clippy::expect_used,
+        reason = "a letter or two and a number of at most three digits are a node name"
+    )]
+    let name: NodeName = format!("{}{number}", places.prefix)
+        .parse()
+        .expect("a letter and digits");
+    let identity = [spec.name.as_str(), name.as_str()];
+    NodePlan {
+        domain: format!("{}-{name}", spec.name),
+        role,
+        number,
+        uuid: uuid(&identity),
+        mac: macs.draw(&identity),
+        address: host(spec.network.cidr, places.address + index),
+        pod_subnet: places
+            .pods
+            .map(|first| pods(spec.network.pod_subnet, first + index)),
+        memory,
+        cpus,
+        files: Vec::new(),
+        name,
+    }
+}
+
+/// Returns the `n`-th address of a range. A valid spec's range is large enough.
+fn host(range: Ipv4Net, n: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(range.network().to_bits().wrapping_add(n))
+}
+
+/// Returns the `n`-th /24 of a range, from 0. A valid spec's range is large enough.
+fn pods(range: Ipv4Net, n: u32) -> Ipv4Net {
+    Ipv4Net::new_assert(host(range, n << 8), 24)
+}
+
+fn node_files(plan: &Plan, node: &NodePlan) -> Vec<PlannedFile> {
+    let file = |path: &str, content: String| PlannedFile {
+        path: path.into(),
+        mode: 0o644,
+        content,
+    };
+    let mut files = vec![file("/etc/hosts", render::network::hosts(plan))];
+    if node.role == NodeRole::LoadBalancer {
+        let config = render::haproxy::config(plan);
+        files.push(file("/etc/haproxy/haproxy.cfg", config));
+    }
+    if let Some(subnet) = node.pod_subnet {
+        let conflist = render::cni::conflist(subnet);
+        files.push(file("/etc/cni/net.d/10-regent.conflist", conflist));
+    }
+    // A drop-in of the file that the driver writes for the interface's address.
+    let routes = render::network::routes(plan, node);
+    files.push(file(
+        "/etc/systemd/network/10-lab.network.d/routes.conf",
+        routes,
+    ));
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files
+}

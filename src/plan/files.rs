@@ -1,0 +1,55 @@
+//! Every generated file, for a review or a diff.
+
+use camino::Utf8PathBuf;
+
+use super::summary;
+use super::{NodePlan, NodeRole, Plan};
+use crate::render::kubeadm::{self, InitSecrets, JoinSecrets};
+use crate::spec::CertificateMode;
+use crate::yaml;
+
+/// Returns the relative path and text of every file that is generated for the plan, in the order of their paths:
+///
+/// * `steps.txt`: what the recipe does, in an order
+/// * `nodes/<node>/root/…`: what the recipe writes into the node, by its path there
+/// * `nodes/<node>/kubeadm-init.yaml` or `kubeadm-join.yaml`, with placeholders where secrets will stand
+/// * `manifests/…`: the user's own
+pub fn files(plan: &Plan) -> Result<Vec<(Utf8PathBuf, String)>, yaml::Error> {
+    let mut steps = String::new();
+    // Writing to a string cannot fail.
+    let _ = summary::steps(plan, &mut steps);
+    let mut files: Vec<(Utf8PathBuf, String)> = vec![("steps.txt".into(), steps)];
+    for node in &plan.nodes {
+        let directory = Utf8PathBuf::from(format!("nodes/{}", node.name));
+        for file in &node.files {
+            let path = directory.join(format!("root{}", file.path));
+            files.push((path, file.content.clone()));
+        }
+        files.extend(kubeadm(plan, node)?.map(|(name, text)| (directory.join(name), text)));
+    }
+    for (name, text) in &plan.manifests {
+        files.push((format!("manifests/{name}").into(), text.clone()));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn kubeadm(plan: &Plan, node: &NodePlan) -> Result<Option<(&'static str, String)>, yaml::Error> {
+    let secrets = InitSecrets::placeholder();
+    Ok(match (node.role, node.number) {
+        (NodeRole::LoadBalancer, _) => None,
+        (NodeRole::ControlPlane, 1) => {
+            Some(("kubeadm-init.yaml", kubeadm::init(plan, node, &secrets)?))
+        }
+        (role, _) => {
+            let upload =
+                role == NodeRole::ControlPlane && plan.certificates == CertificateMode::Upload;
+            let secrets = JoinSecrets {
+                token: secrets.token,
+                ca_hash: "sha256:ca-public-key".to_owned(),
+                certificate_key: upload.then_some(secrets.certificate_key),
+            };
+            Some(("kubeadm-join.yaml", kubeadm::join(plan, node, &secrets)?))
+        }
+    })
+}

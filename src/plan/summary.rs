@@ -1,0 +1,97 @@
+//! A plan on one screen.
+
+use std::fmt::Write;
+
+use super::{NodeRole, Plan};
+use crate::spec::{CertificateMode, Connect, Driver, Tuning};
+
+/// Writes the plan as a table of the nodes and a list of the steps.
+pub fn summary(plan: &Plan) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(plan, &mut text);
+    text
+}
+
+fn write(plan: &Plan, text: &mut String) -> std::fmt::Result {
+    let network = &plan.network;
+    let driver = match plan.driver {
+        Driver::Qemu => "virtual machines (qemu)",
+        Driver::Lxc => "system containers (lxc)",
+    };
+    let connect = match &plan.connect {
+        Connect::Private => "a libvirt of the lab's own",
+        Connect::Uri(uri) => uri,
+    };
+    let tuning = match plan.tuning {
+        Tuning::Fast => "fast",
+        Tuning::KubeadmDocs => "kubeadm-docs",
+    };
+    let certificates = match plan.certificates {
+        CertificateMode::Upload => "uploaded, encrypted",
+        CertificateMode::Copy => "copied from node to node",
+    };
+    for (what, is) in [
+        ("cluster", plan.cluster.to_string()),
+        ("kubernetes", plan.kubernetes.to_string()),
+        (
+            "endpoint",
+            format!("{} ({})", plan.endpoint(), plan.endpoint_name()),
+        ),
+        ("nodes", format!("{driver} on {connect}")),
+        (
+            "network",
+            format!(
+                "{} on {}, gateway {}",
+                network.cidr, network.bridge, network.gateway
+            ),
+        ),
+        ("pods", network.pod_subnet.to_string()),
+        ("services", network.service_subnet.to_string()),
+        ("tuning", tuning.to_owned()),
+        ("certificates", certificates.to_owned()),
+    ] {
+        writeln!(text, "{what:<13} {is}")?;
+    }
+    writeln!(
+        text,
+        "\n{:<5} {:<14} {:<15} {:<18} {:<17} {:>8} {:>4}",
+        "NODE", "ROLE", "ADDRESS", "PODS", "MAC", "MEMORY", "CPUS"
+    )?;
+    for node in &plan.nodes {
+        let role = match node.role {
+            NodeRole::LoadBalancer => "load balancer",
+            NodeRole::ControlPlane => "control plane",
+            NodeRole::Worker => "worker",
+        };
+        let pods = node
+            .pod_subnet
+            .map_or_else(|| "-".to_owned(), |net| net.to_string());
+        let memory = format!("{} MiB", node.memory.0 >> 20);
+        writeln!(
+            text,
+            "{:<5} {role:<14} {:<15} {pods:<18} {} {memory:>8} {:>4}",
+            node.name,
+            node.address.to_string(),
+            node.mac,
+            node.cpus
+        )?;
+    }
+    writeln!(text, "\nSTEPS")?;
+    steps(plan, text)?;
+    if !plan.manifests.is_empty() {
+        writeln!(text, "\nMANIFESTS")?;
+        for (name, _) in &plan.manifests {
+            writeln!(text, "{name}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the steps, numbered.
+pub(super) fn steps(plan: &Plan, text: &mut String) -> std::fmt::Result {
+    for (i, step) in plan.steps().iter().enumerate() {
+        writeln!(text, "{:>3}  {step}", i + 1)?;
+    }
+    Ok(())
+}

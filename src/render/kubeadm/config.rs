@@ -1,0 +1,168 @@
+//! What is written, and why.
+//!
+//! Files, not flags: a flag for each of these settings does not exist, and secrets do not belong in a process list.
+
+use std::collections::BTreeMap;
+
+use super::document::*;
+use super::{CertificateKey, InitSecrets, JoinSecrets};
+use crate::plan::{NodePlan, NodeRole, Plan};
+use crate::spec::{Driver, Tuning};
+use crate::yaml;
+
+/// Writes the file for `kubeadm init` on `node`, and for the phases of it that want one later (`upload-certs`):
+/// without the cluster's configuration they would ask the internet for the current version.
+pub fn init(plan: &Plan, node: &NodePlan, secrets: &InitSecrets) -> Result<String, yaml::Error> {
+    Ok(yaml::join([
+        yaml::to_string(&InitConfiguration {
+            meta: Meta::kubeadm("InitConfiguration"),
+            bootstrap_tokens: [BootstrapToken {
+                token: secrets.token.as_str(),
+            }],
+            node_registration: node_registration(plan, node),
+            local_api_endpoint: ApiEndpoint {
+                advertise_address: node.address,
+            },
+            certificate_key: secrets.certificate_key.as_str(),
+            timeouts: TIMEOUTS,
+        })?,
+        yaml::to_string(&cluster(plan))?,
+        yaml::to_string(&kubelet(plan))?,
+        yaml::to_string(&PROXY)?,
+    ]))
+}
+
+/// Writes the file for `kubeadm join` on `node`, as a control-plane node or a worker, as its role says.
+///
+/// The API server is found through the control plane endpoint and recognised by the hash of the cluster's CA key.
+pub fn join(plan: &Plan, node: &NodePlan, secrets: &JoinSecrets) -> Result<String, yaml::Error> {
+    yaml::to_string(&JoinConfiguration {
+        meta: Meta::kubeadm("JoinConfiguration"),
+        node_registration: node_registration(plan, node),
+        discovery: Discovery {
+            bootstrap_token: BootstrapTokenDiscovery {
+                token: secrets.token.as_str(),
+                api_server_endpoint: plan.endpoint(),
+                ca_cert_hashes: [&secrets.ca_hash],
+            },
+        },
+        control_plane: (node.role == NodeRole::ControlPlane).then(|| JoinControlPlane {
+            local_api_endpoint: ApiEndpoint {
+                advertise_address: node.address,
+            },
+            certificate_key: secrets.certificate_key.as_ref().map(CertificateKey::as_str),
+        }),
+        timeouts: TIMEOUTS,
+    })
+}
+
+/// kubeadm's own waits are 4 and 5 minutes. With these, several times what a healthy node takes on two busy cores,
+/// it is kubeadm that gives up, and it says why.
+const TIMEOUTS: Timeouts = Timeouts {
+    control_plane_component_health_check: "2m0s",
+    kubelet_health_check: "1m0s",
+    tls_bootstrap: "1m0s",
+    discovery: "1m0s",
+};
+
+fn node_registration(plan: &Plan, node: &NodePlan) -> NodeRegistration {
+    NodeRegistration {
+        name: node.name.to_string(),
+        cri_socket: "unix:///run/containerd/containerd.sock",
+        // Every image is in the node already. With `Never` a missing one would show only later, as a pod.
+        image_pull_policy: "IfNotPresent",
+        ignore_preflight_errors: ignored_preflight_errors(plan.driver),
+        // Else kubelet may come to report the address of the pods' bridge.
+        kubelet_extra_args: vec![Arg::new("node-ip", node.address)],
+    }
+}
+
+/// What kubeadm's checks may find wrong without stopping.
+fn ignored_preflight_errors(driver: Driver) -> Vec<&'static str> {
+    // The spec is free to plan nodes below kubeadm's minimum of 2 processors and 1700 MB.
+    let mut ignored = vec!["NumCPU", "Mem"];
+    if driver == Driver::Lxc {
+        // A node shares the host's kernel: its configuration file is not in the node, its cgroups may be version 1,
+        // its swap may be on.
+        ignored.extend(["SystemVerification", "Swap"]);
+    }
+    ignored
+}
+
+fn cluster(plan: &Plan) -> ClusterConfiguration {
+    let (mut api_server, mut controller_manager) = (Vec::new(), Vec::new());
+    // Each node's pods have their planned subnet (`render::cni`); the controller would hand out others.
+    controller_manager.push(Arg::new("allocate-node-cidrs", false));
+    if plan.tuning == Tuning::Fast {
+        // A silent worker is NotReady after 15 to 22 s and its pods are evicted 10 s later, instead of 50 s and 5
+        // minutes. The price: a worker that is cut off for half a minute loses its pods. Kubelets renew every 5 s
+        // (`nodeLeaseDurationSeconds`), so three renewals in a row must fail.
+        controller_manager.push(Arg::new("node-monitor-grace-period", "20s"));
+        controller_manager.push(Arg::new("node-monitor-period", "2s"));
+        api_server.push(Arg::new("default-not-ready-toleration-seconds", 10));
+        api_server.push(Arg::new("default-unreachable-toleration-seconds", 10));
+    }
+    // Who reaches an API server by another name than kubeadm knows: through the endpoint, a load balancer, or a
+    // forwarded port.
+    let mut cert_sans = vec![plan.endpoint_name(), plan.network.endpoint.to_string()];
+    for node in plan.load_balancers() {
+        cert_sans.push(node.name.to_string());
+        if node.address != plan.network.endpoint {
+            cert_sans.push(node.address.to_string());
+        }
+    }
+    cert_sans.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    ClusterConfiguration {
+        meta: Meta::kubeadm("ClusterConfiguration"),
+        cluster_name: plan.cluster.to_string(),
+        kubernetes_version: format!("v{}", plan.kubernetes),
+        control_plane_endpoint: plan.endpoint(),
+        networking: Networking {
+            pod_subnet: plan.network.pod_subnet,
+            service_subnet: plan.network.service_subnet,
+        },
+        // An RSA key takes 9 to 16 s on an emulated processor, and kubeadm makes a dozen.
+        encryption_algorithm: "ECDSA-P256",
+        api_server: ApiServer {
+            cert_sans,
+            extra_args: api_server,
+        },
+        controller_manager: Component {
+            extra_args: controller_manager,
+        },
+    }
+}
+
+fn kubelet(plan: &Plan) -> KubeletConfiguration {
+    let lxc = plan.driver == Driver::Lxc;
+    KubeletConfiguration {
+        meta: Meta {
+            api_version: "kubelet.config.k8s.io/v1beta1",
+            kind: "KubeletConfiguration",
+        },
+        cgroup_driver: "systemd",
+        // The host decides on cgroups and swap.
+        fail_cgroup_v1: lxc.then_some(false),
+        fail_swap_on: lxc.then_some(false),
+        // No image comes back once it is deleted: there is no registry.
+        image_gc_high_threshold_percent: 100,
+        // Only memory: the disk is the host's, and how full it is says nothing about the node.
+        eviction_hard: lxc.then(|| BTreeMap::from([("memory.available", "100Mi")])),
+        // Renewed after a quarter of it; the stock 40 s would leave one missed renewal within the fast grace period.
+        node_lease_duration_seconds: (plan.tuning == Tuning::Fast).then_some(20),
+    }
+}
+
+const PROXY: KubeProxyConfiguration = KubeProxyConfiguration {
+    meta: Meta {
+        api_version: "kubeproxy.config.k8s.io/v1alpha1",
+        kind: "KubeProxyConfiguration",
+    },
+    // Its image has nft; iptables would need modules that a container's kernel may lack.
+    mode: "nftables",
+    // The size of the connection table is the host's, and read-only in a node.
+    conntrack: Conntrack {
+        max_per_core: 0,
+        min: 0,
+    },
+};

@@ -1,0 +1,186 @@
+//! The documents' types: those fields of kubeadm's, kubelet's and kube-proxy's that regent sets.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::Serialize;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Meta {
+    pub(super) api_version: &'static str,
+    pub(super) kind: &'static str,
+}
+
+impl Meta {
+    pub(super) fn kubeadm(kind: &'static str) -> Self {
+        Self {
+            api_version: "kubeadm.k8s.io/v1beta4",
+            kind,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Arg {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+}
+
+impl Arg {
+    pub(super) fn new(name: &'static str, value: impl ToString) -> Self {
+        Self {
+            name,
+            value: value.to_string(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct InitConfiguration<'a> {
+    #[serde(flatten)]
+    pub(super) meta: Meta,
+    pub(super) bootstrap_tokens: [BootstrapToken<'a>; 1],
+    pub(super) node_registration: NodeRegistration,
+    #[serde(rename = "localAPIEndpoint")]
+    pub(super) local_api_endpoint: ApiEndpoint,
+    pub(super) certificate_key: &'a str,
+    pub(super) timeouts: Timeouts,
+}
+
+#[derive(Serialize)]
+pub(super) struct BootstrapToken<'a> {
+    pub(super) token: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ApiEndpoint {
+    pub(super) advertise_address: Ipv4Addr,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NodeRegistration {
+    pub(super) name: String,
+    pub(super) cri_socket: &'static str,
+    pub(super) image_pull_policy: &'static str,
+    pub(super) ignore_preflight_errors: Vec<&'static str>,
+    pub(super) kubelet_extra_args: Vec<Arg>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Timeouts {
+    pub(super) control_plane_component_health_check: &'static str,
+    pub(super) kubelet_health_check: &'static str,
+    pub(super) tls_bootstrap: &'static str,
+    pub(super) discovery: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct JoinConfiguration<'a> {
+    #[serde(flatten)]
+    pub(super) meta: Meta,
+    pub(super) node_registration: NodeRegistration,
+    pub(super) discovery: Discovery<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) control_plane: Option<JoinControlPlane<'a>>,
+    pub(super) timeouts: Timeouts,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Discovery<'a> {
+    pub(super) bootstrap_token: BootstrapTokenDiscovery<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BootstrapTokenDiscovery<'a> {
+    pub(super) token: &'a str,
+    pub(super) api_server_endpoint: String,
+    pub(super) ca_cert_hashes: [&'a str; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct JoinControlPlane<'a> {
+    #[serde(rename = "localAPIEndpoint")]
+    pub(super) local_api_endpoint: ApiEndpoint,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) certificate_key: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ClusterConfiguration {
+    #[serde(flatten)]
+    pub(super) meta: Meta,
+    pub(super) cluster_name: String,
+    pub(super) kubernetes_version: String,
+    pub(super) control_plane_endpoint: String,
+    pub(super) networking: Networking,
+    pub(super) encryption_algorithm: &'static str,
+    pub(super) api_server: ApiServer,
+    pub(super) controller_manager: Component,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Networking {
+    pub(super) pod_subnet: Ipv4Net,
+    pub(super) service_subnet: Ipv4Net,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ApiServer {
+    #[serde(rename = "certSANs")]
+    pub(super) cert_sans: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) extra_args: Vec<Arg>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Component {
+    pub(super) extra_args: Vec<Arg>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KubeletConfiguration {
+    #[serde(flatten)]
+    pub(super) meta: Meta,
+    pub(super) cgroup_driver: &'static str,
+    #[serde(rename = "failCgroupV1", skip_serializing_if = "Option::is_none")]
+    pub(super) fail_cgroup_v1: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fail_swap_on: Option<bool>,
+    #[serde(rename = "imageGCHighThresholdPercent")]
+    pub(super) image_gc_high_threshold_percent: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) eviction_hard: Option<BTreeMap<&'static str, &'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) node_lease_duration_seconds: Option<u32>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KubeProxyConfiguration {
+    #[serde(flatten)]
+    pub(super) meta: Meta,
+    pub(super) mode: &'static str,
+    pub(super) conntrack: Conntrack,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Conntrack {
+    pub(super) max_per_core: u32,
+    pub(super) min: u32,
+}

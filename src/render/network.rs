@@ -1,0 +1,42 @@
+//! Names and routes: how a node finds the others.
+
+use crate::plan::{NodePlan, Plan};
+
+/// Writes `/etc/hosts`, the same on every node: there is no DNS server that a node depends on.
+///
+/// A node's name stands only beside its own address, never beside 127.0.1.1: kubelet takes the node's InternalIP from
+/// it, and kubeadm puts what it resolves to into certificates.
+pub fn hosts(plan: &Plan) -> String {
+    let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
+    text.push_str(&format!(
+        "{} {}\n",
+        plan.network.endpoint,
+        plan.endpoint_name()
+    ));
+    for node in &plan.nodes {
+        text.push_str(&format!("{} {}\n", node.address, node.name));
+    }
+    text
+}
+
+/// Writes the drop-in of systemd-networkd that routes a node's traffic.
+///
+/// * A default route, though it may lead nowhere: without one kubeadm finds no address to bind to, and packets to
+///   service addresses are refused before kube-proxy's rules see them.
+/// * A route to each other node's pods. This is the whole pod network: no daemon, no overlay, nothing that must run
+///   before the first pod. In networkd's hands the routes survive a reboot. A load balancer talks to no pod.
+pub fn routes(plan: &Plan, node: &NodePlan) -> String {
+    let mut text = format!("[Network]\nGateway={}\n", plan.network.gateway);
+    if node.pod_subnet.is_none() {
+        return text;
+    }
+    for other in plan.nodes.iter().filter(|other| other.name != node.name) {
+        if let Some(pods) = other.pod_subnet {
+            text.push_str(&format!(
+                "\n# {}\n[Route]\nDestination={pods}\nGateway={}\n",
+                other.name, other.address
+            ));
+        }
+    }
+    text
+}
