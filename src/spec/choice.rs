@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
 use super::diagnostic::ValueError;
+use super::suggest::{closest, list};
 
 /// Defines the words of an enum: `Display`, `FromStr`, `Serialize` and the schema from one table.
 macro_rules! words {
@@ -56,10 +57,10 @@ fn choose<T: Copy>(text: &str, what: &str, words: &[(&'static str, T)]) -> Resul
     if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
         return Ok(*value);
     }
-    let list: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-    let hint = match super::suggest::closest(text, words.iter().map(|(word, _)| *word)) {
+    let all = words.iter().map(|(word, _)| *word);
+    let hint = match closest(text, all.clone()) {
         Some(word) => format!("did you mean `{word}`?"),
-        None => format!("write {}", list.join(" or ")),
+        None => format!("write {}", list(all, "or")),
     };
     Err(ValueError::new(format!("`{text}` is not {what}")).hint(hint))
 }

@@ -236,12 +236,25 @@ fn resolve(mark: Mark, file: &str, text: &str) -> Diagnostic {
         file: file.to_owned(),
         line: before.matches('\n').count() + 1,
         column: before[line_start..].chars().count() + 1,
-        message: mark.error.message,
-        hint: mark.error.hint,
+        message: printable(&mark.error.message),
+        hint: mark.error.hint.as_deref().map(printable),
         span,
         label: mark.label,
         related: mark.related.map(|(span, label)| (clip(span, text), label)),
     }
+}
+
+/// Messages quote what stands in the file; a control character in it must not reach a terminal.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// Cuts a span to its first line and to whole characters of the text: a snippet that marks a whole section says less

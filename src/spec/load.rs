@@ -1,6 +1,5 @@
 //! From the text of `cluster.yaml` to a [`ClusterSpec`], or to everything that is wrong with it.
 
-use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -11,7 +10,7 @@ use super::diagnostic::{Diagnostics, Mark, ValueError};
 use super::reader::{Reader, Scalar};
 use super::units::{Memory, parse_duration};
 use super::{Budgets, ClusterSpec, Machine, rules};
-use crate::name::ClusterName;
+use crate::name::{ClusterName, NameError};
 use crate::yaml;
 
 /// The largest file that is read. The default one, with comments, has 3 KiB.
@@ -59,7 +58,12 @@ fn read(text: &str, machine: &Machine) -> (Option<ClusterSpec>, Vec<Mark>) {
                 .hint("`regent init` writes a file to begin with");
             return (None, vec![error.at(0..0)]);
         }
-        Err(error) => return (None, vec![syntax(text, error)]),
+        Err(error) => {
+            let mark = ValueError::new(error.message)
+                .hint(error.hint)
+                .at(error.span);
+            return (None, vec![mark]);
+        }
     };
     let mut reader = Reader::default();
     let Some(spec) = cluster(&mut reader, &node) else {
@@ -179,36 +183,29 @@ fn cluster(reader: &mut Reader, node: &yaml::Node) -> Option<ClusterSpec> {
     Some(spec)
 }
 
-fn syntax(text: &str, error: yaml::SyntaxError) -> Mark {
-    let at = error.span.start.min(text.len());
-    let line = text[..text.floor_char_boundary(at)]
-        .rfind('\n')
-        .map_or(0, |newline| newline + 1);
-    let indentation = text[line..]
-        .chars()
-        .take_while(|c| c.is_whitespace() && *c != '\n');
-    let hint = if indentation.clone().any(|c| c == '\t') {
-        "YAML is indented with spaces, never with tabs"
-    } else {
-        "from here on it cannot be read as YAML; other mistakes show once this is mended"
-    };
-    ValueError::new(error.message).hint(hint).at(error.span)
-}
-
 fn text<T: FromStr<Err = ValueError>>(scalar: Scalar<'_>) -> Result<T, ValueError> {
     scalar.text.parse()
 }
 
 fn name(scalar: Scalar<'_>) -> Result<ClusterName, ValueError> {
-    if scalar.plain && matches!(scalar.text, "true" | "false") {
-        let error = ValueError::new(format!("`{}` is a boolean, not a name", scalar.text));
+    let text = scalar.text;
+    if scalar.plain && matches!(text, "true" | "false") {
+        let error = ValueError::new(format!("`{text}` is a boolean, not a name"));
         return Err(error.hint("put it into quotes if that is the name"));
     }
-    let hint = "a name is part of host names: `demo`, `ha-1`";
-    scalar
-        .text
-        .parse()
-        .map_err(|error| described(error).hint(hint))
+    text.parse().map_err(|error: NameError| {
+        let similar = text
+            .to_lowercase()
+            .replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let similar = similar.trim_matches('-');
+        let hint = match similar.parse::<ClusterName>() {
+            Ok(similar) if text.is_ascii() => {
+                format!("host names are made of it: `{similar}` would do")
+            }
+            _ => "host names are made of it: `demo`, `ha-1`".to_owned(),
+        };
+        ValueError::new(error.to_string()).hint(hint)
+    })
 }
 
 fn number(allowed: RangeInclusive<u8>) -> impl Fn(Scalar<'_>) -> Result<u8, ValueError> {
@@ -232,10 +229,15 @@ fn number(allowed: RangeInclusive<u8>) -> impl Fn(Scalar<'_>) -> Result<u8, Valu
 }
 
 fn load_balancers(scalar: Scalar<'_>) -> Result<u8, ValueError> {
-    match number(1..=2)(scalar)? {
-        1 => Ok(1),
-        _ => Err(ValueError::new("a second load balancer is not supported yet").hint("write 1")),
+    match number(0..=u8::MAX)(scalar) {
+        Ok(1) => Ok(1),
+        Ok(0) => Err(ValueError::new("there is always a load balancer")),
+        Ok(_) => Err(ValueError::new(
+            "more than one load balancer is not supported yet",
+        )),
+        Err(error) => Err(error),
     }
+    .map_err(|error| error.hint("write 1"))
 }
 
 fn memory(least: Memory) -> impl Fn(Scalar<'_>) -> Result<Memory, ValueError> {
@@ -280,8 +282,4 @@ fn directory(scalar: Scalar<'_>) -> Result<Option<Utf8PathBuf>, ValueError> {
             .hint("write a path relative to this file"));
     }
     Ok(Some(scalar.text.into()))
-}
-
-fn described(error: impl Display) -> ValueError {
-    ValueError::new(error.to_string())
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::diagnostic::{Mark, ValueError};
-use super::suggest;
+use super::suggest::{closest, list};
 use crate::yaml::{Node, Value};
 
 /// The keys of each section, the top level first under the name ``, in the order of the reference.
@@ -58,6 +58,8 @@ pub(super) struct Scalar<'t> {
 #[derive(Debug)]
 pub(super) struct Section<'t> {
     name: &'static str,
+    /// Where it begins, in bytes.
+    start: usize,
     entries: BTreeMap<&'static str, (&'t Node, &'t Node)>,
 }
 
@@ -91,7 +93,7 @@ impl Reader {
     /// Opens the whole file as the top level.
     pub(super) fn root<'t>(&mut self, node: &'t Node) -> Option<Section<'t>> {
         match &node.value {
-            Value::Mapping(entries) => Some(self.section("", entries)),
+            Value::Mapping(entries) => Some(self.section("", node.span.start, entries)),
             _ => {
                 let error = ValueError::new("the file is not a list of `key: value` lines");
                 self.marks.push(
@@ -108,6 +110,7 @@ impl Reader {
     pub(super) fn open<'t>(&mut self, root: &Section<'t>, name: &'static str) -> Section<'t> {
         let mut section = Section {
             name,
+            start: root.start,
             entries: BTreeMap::new(),
         };
         let Some((key, value)) = root.entries.get(name) else {
@@ -117,7 +120,7 @@ impl Reader {
             .given
             .insert(name.to_owned(), key.span.clone());
         match &value.value {
-            Value::Mapping(entries) => section = self.section(name, entries),
+            Value::Mapping(entries) => section = self.section(name, value.span.start, entries),
             Value::Scalar { text, plain: true } if is_null(text) => {}
             _ => {
                 let error = ValueError::new(format!("`{name}` is a section, with keys of its own"));
@@ -179,11 +182,16 @@ impl Reader {
     pub(super) fn require(&mut self, root: &Section<'_>, key: &'static str, hint: &str) {
         if !root.entries.contains_key(key) {
             let error = ValueError::new(format!("`{key}` is missing")).hint(hint);
-            self.marks.push(error.at(0..0));
+            self.marks.push(error.at(root.start..root.start));
         }
     }
 
-    fn section<'t>(&mut self, name: &'static str, entries: &'t [(Node, Node)]) -> Section<'t> {
+    fn section<'t>(
+        &mut self,
+        name: &'static str,
+        start: usize,
+        entries: &'t [(Node, Node)],
+    ) -> Section<'t> {
         let known = keys_of(name);
         let mut found = BTreeMap::<&'static str, (&Node, &Node)>::new();
         let mut unknown = Vec::new();
@@ -210,25 +218,32 @@ impl Reader {
                 }
             }
         }
+        let mut listed = false;
         for (text, key, value) in unknown {
             let place = if name.is_empty() {
                 String::new()
             } else {
                 format!(" in `{name}`")
             };
-            let error = ValueError::new(format!("unknown key `{text}`{place}"));
-            let meant = suggest::closest(text, known.iter().copied());
-            let hint = match meant {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => belongs_elsewhere(text).unwrap_or_else(|| the_keys(name)),
-            };
-            self.marks.push(error.hint(hint).at(key.span.clone()));
+            let mut error = ValueError::new(format!("unknown key `{text}`{place}"));
+            let meant = closest(text, known.iter().copied());
+            if let Some(meant) = meant {
+                error = error.hint(format!("did you mean `{meant}`?"));
+            } else if let Some(place) = belongs_elsewhere(text) {
+                error = error.hint(place);
+            } else if !listed {
+                // Once is enough.
+                error = error.hint(the_keys(name));
+                listed = true;
+            }
+            self.marks.push(error.at(key.span.clone()));
             if let Some(meant) = known.iter().find(|known| Some(**known) == meant) {
                 found.entry(meant).or_insert((key, value));
             }
         }
         Section {
             name,
+            start,
             entries: found,
         }
     }
@@ -242,7 +257,10 @@ fn keys_of(section: &str) -> &'static [&'static str] {
 }
 
 fn the_keys(section: &str) -> String {
-    format!("the keys here are {}", list(keys_of(section), "and"))
+    format!(
+        "the keys here are {}",
+        list(keys_of(section).iter().copied(), "and")
+    )
 }
 
 /// For a key that is right in another place, as after wrong indentation: that place.
@@ -259,17 +277,8 @@ fn belongs_elsewhere(key: &str) -> Option<String> {
         )),
         places => Some(format!(
             "`{key}` belongs in {}, indented",
-            list(places, "or")
+            list(places.iter().copied(), "or")
         )),
-    }
-}
-
-fn list(words: &[&str], conjunction: &str) -> String {
-    let quoted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
-    match quoted.as_slice() {
-        [] => String::new(),
-        [only] => only.clone(),
-        [first @ .., last] => format!("{} {conjunction} {last}", first.join(", ")),
     }
 }
 

@@ -54,19 +54,18 @@ fn quorum(spec: &ClusterSpec, at: &Positions) -> Option<Mark> {
         return None;
     }
     let quorum = count / 2 + 1;
-    let (survives, odd) = (count - quorum, count - 1);
+    let losses = match count - quorum {
+        0 => "no loss".to_owned(),
+        1 => "1 loss".to_owned(),
+        losses => format!("{losses} losses"),
+    };
     let message = format!(
-        "{count} control-plane nodes survive the loss of {}: etcd needs a quorum of {quorum} of {count}",
-        if survives == 0 {
-            "none".to_owned()
-        } else {
-            survives.to_string()
-        },
+        "{count} control-plane nodes survive {losses}: etcd needs a quorum of {quorum} of {count}"
     );
     let hint = format!(
-        "{odd} survive as many with one node less to fail; {} survive {}",
-        count + 1,
-        survives + 1
+        "take {} nodes for as many losses, or {} for one more",
+        count - 1,
+        count + 1
     );
     let span = at.of("controlPlane.count")?;
     Some(ValueError::new(message).hint(hint).at(span).warning())
@@ -277,7 +276,11 @@ fn memory(spec: &ClusterSpec, at: &Positions, available: Memory) -> Vec<Mark> {
         let path = format!("{role}.memory");
         if let Some(span) = at.of(&path).filter(|_| count > 0 && memory > available) {
             let error = ValueError::new(format!("{path}: {memory} is more than this machine has"));
-            marks.push(error.hint(format!("{available} are available")).at(span));
+            marks.push(
+                error
+                    .hint(format!("{} are available", rounded(available)))
+                    .at(span),
+            );
         }
     }
     if !marks.is_empty() {
@@ -307,17 +310,27 @@ fn memory(spec: &ClusterSpec, at: &Positions, available: Memory) -> Vec<Mark> {
     };
     if idle > available {
         let error = ValueError::new(format!(
-            "this machine has too little memory for the cluster: {available} available"
+            "the machine has too little memory for the cluster: {} available",
+            rounded(available)
         ));
-        let hint =
-            format!("the nodes use {idle} with nothing to do: fewer nodes, or free some memory");
+        let hint = format!(
+            "the nodes use {} with nothing to do: take fewer nodes, or free some memory",
+            rounded(idle)
+        );
         marks.push(error.hint(hint).at(span));
     } else if limits.0 > available.0.saturating_mul(OVERCOMMIT) {
         let error = ValueError::new(format!(
-            "the nodes may use up to {limits} together, {available} are available"
+            "the nodes may use up to {} together, {} are available",
+            rounded(limits),
+            rounded(available)
         ));
         let hint = "that works while most of them are idle; else give them less memory, or take fewer nodes";
         marks.push(error.hint(hint).at(span).warning());
     }
     marks
+}
+
+/// An amount in words: GiB with one decimal.
+fn rounded(memory: Memory) -> String {
+    format!("{:.1} GiB", memory.0 as f64 / f64::from(1 << 30))
 }

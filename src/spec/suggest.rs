@@ -8,6 +8,7 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("controllers", "controlPlane"),
     ("agents", "workers"),
     ("nodes", "workers"),
+    ("nodes", "count"),
     ("lb", "loadBalancer"),
     ("haproxy", "loadBalancer"),
     ("version", "kubernetes"),
@@ -29,30 +30,42 @@ const SYNONYMS: &[(&str, &str)] = &[
 /// The most differences between words that still look like the same word: typing errors are one or two.
 const MAX_DISTANCE: usize = 2;
 
-/// The candidate that `word` probably meant: the same but for case, `-` and `_`; another tool's word for it; or a
-/// typing error or two away, fewer than half of its letters.
+/// The shortest beginning of a word that stands for the word.
+const MIN_PREFIX: usize = 3;
+
+/// The candidate that `word` probably meant: the same but for case, `-` and `_`; another tool's word for it; its
+/// beginning; or a typing error or two away, fewer than half of its letters.
 pub(super) fn closest<'c>(
     word: &str,
     candidates: impl Iterator<Item = &'c str>,
 ) -> Option<&'c str> {
     let plain = |word: &str| word.replace(['-', '_'], "").to_lowercase();
     let wanted = plain(word);
-    let synonym = SYNONYMS
-        .iter()
-        .find(|(other, _)| *other == wanted)
-        .map(|(_, own)| *own);
     candidates
         .filter_map(|candidate| {
-            let distance = if synonym == Some(candidate) {
+            let own = plain(candidate);
+            let distance = if SYNONYMS.contains(&(&wanted, candidate)) {
                 0
+            } else if wanted.len() >= MIN_PREFIX && own.starts_with(&wanted) {
+                1
             } else {
-                strsim::damerau_levenshtein(&wanted, &plain(candidate))
+                strsim::damerau_levenshtein(&wanted, &own)
             };
             (distance <= MAX_DISTANCE && distance * 2 < candidate.len())
                 .then_some((distance, candidate))
         })
         .min()
         .map(|(_, candidate)| candidate)
+}
+
+/// Lists words: `a`, `b` and `c`.
+pub(super) fn list<'w>(words: impl Iterator<Item = &'w str>, conjunction: &str) -> String {
+    let quoted: Vec<_> = words.map(|word| format!("`{word}`")).collect();
+    match quoted.as_slice() {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} {conjunction} {last}", first.join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +91,7 @@ mod tests {
             ("wrokers", "workers"),
             ("memmory", "memory"),
             ("cpu", "cpus"),
+            ("load", "loadBalancer"),
         ] {
             assert_eq!(closest(word, keys.into_iter()), Some(meant), "{word}");
         }

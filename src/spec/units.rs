@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::diagnostic::ValueError;
+use super::suggest::list;
 
 /// The Kubernetes versions that regent can build: one recipe under `images/go` each.
 pub const SUPPORTED_KUBERNETES: &[KubernetesVersion] = &[KubernetesVersion {
@@ -43,29 +44,20 @@ impl fmt::Display for KubernetesVersion {
 impl FromStr for KubernetesVersion {
     type Err = ValueError;
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let supported = || {
-            let versions: Vec<_> = SUPPORTED_KUBERNETES.iter().map(Self::to_string).collect();
-            format!("regent builds {}", versions.join(", "))
-        };
-        let digits = text.strip_prefix('v').unwrap_or(text);
-        let found = SUPPORTED_KUBERNETES
-            .iter()
-            .find(|version| version.to_string() == digits);
-        match found {
-            Some(version) if digits == text => Ok(*version),
-            Some(version) => Err(ValueError::new(format!("`{text}` begins with `v`"))
-                .hint(format!("write `{version}`"))),
-            None => {
-                let parts: Vec<_> = digits.split('.').collect();
-                let message =
-                    if parts.len() == 3 && parts.iter().all(|part| part.parse::<u16>().is_ok()) {
-                        format!("Kubernetes {digits} is not supported")
-                    } else {
-                        format!("`{text}` is not a Kubernetes version of three numbers")
-                    };
-                Err(ValueError::new(message).hint(supported()))
-            }
+        let supported: Vec<_> = SUPPORTED_KUBERNETES.iter().map(Self::to_string).collect();
+        if let Some(i) = supported.iter().position(|version| version == text) {
+            return Ok(SUPPORTED_KUBERNETES[i]);
         }
+        let numbers: Vec<_> = text.split('.').map(str::parse::<u16>).collect();
+        let message = match text.strip_prefix('v') {
+            Some(_) => format!("`{text}` begins with a letter"),
+            None if numbers.len() == 3 && numbers.iter().all(Result::is_ok) => {
+                format!("version {text} is not supported")
+            }
+            None => format!("`{text}` is not a full version"),
+        };
+        let versions = list(supported.iter().map(String::as_str), "and");
+        Err(ValueError::new(message).hint(format!("regent builds {versions}")))
     }
 }
 
@@ -112,17 +104,11 @@ impl Memory {
 }
 
 impl fmt::Display for Memory {
-    /// `2GiB` or `1536MiB` if that is exact, else with one decimal, rounded down.
+    /// As it is written in the file, `2GiB` or `1536MiB`; what is not whole MiB, the file cannot say and is rounded down.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (gib, mib) = (self.0 >> 30, self.0 >> 20);
-        if gib > 0 && Self::gib(gib) == *self {
-            write!(f, "{gib}GiB")
-        } else if Self::mib(mib) == *self {
-            write!(f, "{mib}MiB")
-        } else if gib > 0 {
-            write!(f, "{gib}.{}GiB", (self.0 % (1 << 30)) * 10 >> 30)
-        } else {
-            write!(f, "{mib}.{}MiB", (self.0 % (1 << 20)) * 10 >> 20)
+        match self.0 >> 20 {
+            mib if mib > 0 && mib % 1024 == 0 => write!(f, "{}GiB", mib >> 10),
+            mib => write!(f, "{mib}MiB"),
         }
     }
 }
@@ -130,40 +116,36 @@ impl fmt::Display for Memory {
 impl FromStr for Memory {
     type Err = ValueError;
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let (number, unit) = split_unit(text);
-        let wrong = |message: String, hint: String| Err(ValueError::new(message).hint(hint));
-        let Ok(amount) = number.parse::<u64>() else {
-            return wrong(
-                format!("`{text}` is not an amount of memory"),
-                "write a whole number and a unit, such as `2GiB` or `512MiB`".to_owned(),
-            );
+        let Some((amount, unit)) = split_unit(text) else {
+            let error = ValueError::new(format!("`{text}` is not an amount of memory"));
+            return Err(error.hint("write a whole number and a unit, such as `2GiB` or `1536MiB`"));
         };
         let bytes = match unit {
             "GiB" => amount.checked_mul(1 << 30),
             "MiB" => amount.checked_mul(1 << 20),
-            "" => {
-                return wrong(
-                    format!("`{text}` has no unit"),
-                    format!("write `{text}MiB` or `{text}GiB`"),
-                );
-            }
             _ => {
-                let meant = match unit.to_ascii_lowercase().as_str() {
-                    "g" | "gb" | "gi" | "gib" => format!("write `{amount}GiB`"),
-                    "m" | "mb" | "mi" | "mib" => format!("write `{amount}MiB`"),
-                    _ => "the units are `MiB` and `GiB`".to_owned(),
+                let meant = match unit.trim().to_ascii_lowercase().as_str() {
+                    "g" | "gb" | "gi" | "gib" => "GiB",
+                    "m" | "mb" | "mi" | "mib" => "MiB",
+                    // No node has 64 MiB, and few have 64 GiB.
+                    _ if amount < 64 => "GiB",
+                    _ => "MiB",
                 };
-                return wrong(format!("`{unit}` is not a unit of memory"), meant);
+                let message = match unit {
+                    "" => format!("`{text}` has no unit"),
+                    _ => format!("`{unit}` is not a unit of memory"),
+                };
+                return Err(ValueError::new(message).hint(format!("write `{amount}{meant}`")));
             }
         };
         // Far beyond any machine; small enough that the sum over all nodes cannot overflow.
-        match bytes.filter(|bytes| *bytes <= Self::gib(1 << 20).0) {
-            Some(bytes) => Ok(Self(bytes)),
-            None => wrong(
-                format!("`{text}` is more than any machine has"),
-                "a node has some GiB".to_owned(),
-            ),
-        }
+        bytes
+            .filter(|bytes| *bytes <= Self::gib(1 << 20).0)
+            .map(Self)
+            .ok_or_else(|| {
+                ValueError::new(format!("`{text}` is more than any machine has"))
+                    .hint("a node has some GiB")
+            })
     }
 }
 
@@ -193,9 +175,8 @@ const MAX_DURATION: Duration = Duration::from_secs(3600);
 
 /// Reads a duration: `500ms`, `2s`, `1m`.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
-    let (number, unit) = split_unit(text);
-    let hint = "write a whole number and `ms`, `s` or `m`, such as `500ms` or `2s`";
-    let Ok(amount) = number.parse::<u64>() else {
+    let hint = "write a whole number and `ms`, `s` or `m`, such as `1500ms` or `2s`";
+    let Some((amount, unit)) = split_unit(text) else {
         return Err(ValueError::new(format!("`{text}` is not a duration")).hint(hint));
     };
     let milliseconds = match unit {
@@ -239,12 +220,14 @@ pub(super) fn duration_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m)$", "examples": ["500ms", "2s", "1m"] })
 }
 
-/// Splits `2GiB` into `2` and `GiB`. Blanks between the two stay with the unit, and are then no unit.
-fn split_unit(text: &str) -> (&str, &str) {
-    text.split_at(
+/// Splits `2GiB` into 2 and `GiB`; a blank before the unit stays with it, and a fraction is no number.
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let (number, unit) = text.split_at(
         text.find(|c: char| !c.is_ascii_digit())
             .unwrap_or(text.len()),
-    )
+    );
+    let amount = number.parse().ok()?;
+    (!unit.starts_with(['.', ','])).then_some((amount, unit))
 }
 
 #[cfg(test)]
@@ -278,8 +261,7 @@ mod tests {
         for text in ["2GiB", "1700MiB", "0MiB", "1536MiB"] {
             assert_eq!(text.parse::<Memory>().unwrap().to_string(), text);
         }
-        assert_eq!(Memory(7_839_000_000).to_string(), "7.3GiB");
-        assert_eq!(Memory(1_600_000).to_string(), "1.5MiB");
+        assert_eq!(Memory(1_600_000).to_string(), "1MiB");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, Span};
+use serde_saphyr::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, Span};
 
 use super::MAX_NODES;
 
@@ -43,6 +43,8 @@ pub struct SyntaxError {
     pub message: String,
     /// The offending bytes; may be empty.
     pub span: Range<usize>,
+    /// What to do about it.
+    pub hint: &'static str,
 }
 
 /// Reads a text of at most one document; `None` if it has none. Anchors, aliases and tags are refused: they let a
@@ -50,6 +52,7 @@ pub struct SyntaxError {
 pub fn parse(text: &str) -> Result<Option<Node>, SyntaxError> {
     let options = granit_parser::options! {
         emit_comments: false,
+        emit_anchor_events: true,
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
     };
@@ -77,40 +80,40 @@ where
             match event {
                 Event::DocumentStart(..) if root.is_some() => {
                     return Err(wrong(
-                        "a second document begins here, there may be only one",
-                        span,
+                        "a second document begins here",
+                        span.byte_range(),
+                        "one file is one document",
                     ));
                 }
                 Event::StreamStart
                 | Event::StreamEnd
                 | Event::DocumentStart(..)
                 | Event::DocumentEnd => {}
-                event => root = Some(self.node(event, span)?),
+                event => root = Some(self.node(event, &span)?),
             }
         }
         Ok(root)
     }
 
     /// Builds the node that begins with `event`.
-    fn node(&mut self, event: Event<'t>, span: Range<usize>) -> Result<Node, SyntaxError> {
+    fn node(&mut self, event: Event<'t>, at: &Span) -> Result<Node, SyntaxError> {
+        let span = at.byte_range().unwrap_or_default();
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             return Err(wrong(
                 format!("the file has more than {MAX_NODES} values"),
-                span,
+                Some(span),
+                "is it the right file?",
+            ));
+        }
+        if let Some(tag) = at.tag_span() {
+            return Err(wrong(
+                "a tag (`!name`) has no meaning here",
+                tag.byte_range(),
+                "leave it out",
             ));
         }
         match event {
-            Event::Scalar(_, _, anchor, ref tag)
-            | Event::SequenceStart(_, anchor, ref tag)
-            | Event::MappingStart(_, anchor, ref tag)
-                if anchor != 0 || tag.is_some() =>
-            {
-                Err(wrong(
-                    "anchors (`&name`) and tags (`!name`) have no meaning here",
-                    span,
-                ))
-            }
             Event::Scalar(text, style, ..) => Ok(Node {
                 span,
                 value: Value::Scalar {
@@ -121,66 +124,99 @@ where
             Event::SequenceStart(..) => {
                 let mut items = Vec::new();
                 let end = loop {
-                    match self.next_or_end(&span)? {
+                    match self.next_of(at)? {
                         (Event::SequenceEnd, end) => break end,
-                        (event, span) => items.push(self.node(event, span)?),
+                        (event, item) => items.push(self.node(event, &item)?),
                     }
                 };
                 Ok(Node {
-                    span: span.start..end.end.max(span.start),
+                    span: span.start..end.byte_range().unwrap_or_default().end.max(span.end),
                     value: Value::Sequence(items),
                 })
             }
             Event::MappingStart(..) => {
                 let mut entries = Vec::new();
                 let end = loop {
-                    match self.next_or_end(&span)? {
+                    match self.next_of(at)? {
                         (Event::MappingEnd, end) => break end,
                         (event, key) => {
-                            let key = self.node(event, key)?;
-                            let (event, value) = self.next_or_end(&span)?;
-                            entries.push((key, self.node(event, value)?));
+                            let key = self.node(event, &key)?;
+                            let (event, value) = self.next_of(at)?;
+                            entries.push((key, self.node(event, &value)?));
                         }
                     }
                 };
                 Ok(Node {
-                    span: span.start..end.end.max(span.start),
+                    span: span.start..end.byte_range().unwrap_or_default().end.max(span.end),
                     value: Value::Mapping(entries),
                 })
             }
-            _ => Err(wrong("aliases (`*name`) have no meaning here", span)),
+            Event::Anchor(..) => Err(wrong(
+                "an anchor (`&name`) has no meaning here",
+                Some(span),
+                "leave it out",
+            )),
+            _ => Err(wrong(
+                "an alias (`*name`) has no meaning here",
+                Some(span),
+                "write the value out",
+            )),
         }
     }
 
-    fn next(&mut self) -> Result<Option<(Event<'t>, Range<usize>)>, SyntaxError> {
-        match self.events.next() {
-            None => Ok(None),
-            Some(Ok((event, span))) => Ok(Some((event, span.byte_range().unwrap_or_default()))),
-            Some(Err(error)) => {
-                let at = error
-                    .marker()
-                    .byte_offset()
-                    .unwrap_or_default()
-                    .min(self.text.len());
-                Err(wrong(error.kind().to_string(), at..at))
-            }
-        }
+    fn next(&mut self) -> Result<Option<(Event<'t>, Span)>, SyntaxError> {
+        self.events.next().transpose().map_err(|error| {
+            let at = error.marker().byte_offset().unwrap_or_default();
+            let before = &self.text[..self.text.floor_char_boundary(at)];
+            wrong(
+                error.kind().to_string(),
+                Some(at..at),
+                hint(error.kind(), before),
+            )
+        })
     }
 
-    /// The next event within a collection that began at `start`; the parser always ends what it began.
-    fn next_or_end(
-        &mut self,
-        start: &Range<usize>,
-    ) -> Result<(Event<'t>, Range<usize>), SyntaxError> {
-        self.next()?
-            .ok_or_else(|| wrong("this has no end", start.clone()))
+    /// The next event within a collection; the parser always ends what it began.
+    fn next_of(&mut self, collection: &Span) -> Result<(Event<'t>, Span), SyntaxError> {
+        self.next()?.ok_or_else(|| {
+            wrong(
+                "this has no end",
+                collection.byte_range(),
+                "is the file cut off?",
+            )
+        })
     }
 }
 
-fn wrong(message: impl Into<String>, span: Range<usize>) -> SyntaxError {
+/// What usually is behind an error of the parser, where the text before it does not say so itself.
+fn hint(kind: &ErrorKind, before: &str) -> &'static str {
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    if line.contains('\t') {
+        return "YAML is indented with spaces, never with tabs";
+    }
+    match kind {
+        ErrorKind::SimpleKeyExpected => "a key ends with a colon and a blank, as in `name: demo`",
+        ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidIndentation => {
+            "the keys of one section begin in the same column"
+        }
+        ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::ExpectedFlowSequenceSeparator => {
+            "a `{` or `[` before this has no end, or a comma is missing"
+        }
+        ErrorKind::UnclosedQuotedScalar => "the text that begins here has no closing quote",
+        ErrorKind::UnknownAnchor => "write the value out; aliases have no meaning here",
+        _ => "this is not YAML; other mistakes show once it is mended",
+    }
+}
+
+fn wrong(
+    message: impl Into<String>,
+    span: Option<Range<usize>>,
+    hint: &'static str,
+) -> SyntaxError {
     SyntaxError {
         message: message.into(),
-        span,
+        span: span.unwrap_or_default(),
+        hint,
     }
 }
 
