@@ -6,7 +6,7 @@ use super::{NodeRole, Plan};
 use crate::name::NodeName;
 
 /// One step of the recipe, as `regent plan` lists it. The recipe finds out what of it is done by looking.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// The node's domain runs and the node answers.
     Start(NodeName),
@@ -28,6 +28,38 @@ pub enum Step {
     Settle,
     /// The user's manifests are applied.
     Manifests,
+}
+
+impl Step {
+    /// The step's name, for events and messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Start(_) => "start",
+            Self::Configure(_) => "configure",
+            Self::Connectivity => "connectivity",
+            Self::Authority(_) => "certificate authority",
+            Self::Balance(_) => "load balancer",
+            Self::Init(_) => "init",
+            Self::JoinControlPlane(_) => "join control plane",
+            Self::JoinWorker(_) => "join worker",
+            Self::Settle => "settle",
+            Self::Manifests => "manifests",
+        }
+    }
+
+    /// The node it works on; none for the whole cluster.
+    pub fn node(&self) -> Option<&NodeName> {
+        match self {
+            Self::Start(node)
+            | Self::Configure(node)
+            | Self::Authority(node)
+            | Self::Balance(node)
+            | Self::Init(node)
+            | Self::JoinControlPlane(node)
+            | Self::JoinWorker(node) => Some(node),
+            Self::Connectivity | Self::Settle | Self::Manifests => None,
+        }
+    }
 }
 
 impl fmt::Display for Step {

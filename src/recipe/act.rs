@@ -7,6 +7,7 @@ use tokio::sync::OnceCell;
 use crate::event::Event;
 use crate::image::NodeImage;
 use crate::kubernetes::Kubernetes;
+use crate::plan::Step;
 use crate::recipe::{
     Action, RecipeError, connectivity, control_plane, health, kubeadm, load_balancer, manifests,
     setup,
@@ -54,7 +55,7 @@ impl<'a> Run<'a> {
 
     /// Carries out an action, and says so before and after.
     pub(super) async fn act(&self, action: &Action) -> Result<(), RecipeError> {
-        let (step, node) = (action.step().to_owned(), action.node().cloned());
+        let (step, node) = (action.name().to_owned(), action.node().cloned());
         self.site.events.emit(Event::StepStarted {
             step: step.clone(),
             node: node.clone(),
@@ -72,29 +73,36 @@ impl<'a> Run<'a> {
     async fn carry_out(&self, action: &Action) -> Result<(), RecipeError> {
         let site = self.site;
         match action {
-            Action::Start(node) => setup::start(site, self.image, node).await,
-            Action::Configure(node) => setup::configure(site, node).await,
-            Action::Connectivity => connectivity::prove(site).await,
+            Action::Step(step) => self.take(step).await,
             Action::Await(node) => kubeadm::wait(site, node).await,
             Action::Reset(node) => control_plane::reset(site, node).await,
-            Action::Authority(node) => control_plane::make_authority(site, node).await,
-            Action::Balance(node) => load_balancer::balance(site, node).await,
-            Action::Init(node) => {
+            Action::Kubeconfig(node) => control_plane::fetch_kubeconfig(site, node).await,
+        }
+    }
+
+    async fn take(&self, step: &Step) -> Result<(), RecipeError> {
+        let site = self.site;
+        match step {
+            Step::Start(node) => setup::start(site, self.image, node).await,
+            Step::Configure(node) => setup::configure(site, node).await,
+            Step::Connectivity => connectivity::prove(site).await,
+            Step::Authority(node) => control_plane::make_authority(site, node).await,
+            Step::Balance(node) => load_balancer::balance(site, node).await,
+            Step::Init(node) => {
                 let secrets = control_plane::init(site, node).await?;
                 // Already set only if this run has minted before, and then those are as good.
                 let _ = self.secrets.set(secrets);
                 Ok(())
             }
-            Action::Kubeconfig(node) => control_plane::fetch_kubeconfig(site, node).await,
-            Action::JoinControlPlane(node) | Action::JoinWorker(node) => {
+            Step::JoinControlPlane(node) | Step::JoinWorker(node) => {
                 let secrets = self
                     .secrets
                     .get_or_try_init(|| control_plane::mint(site))
                     .await?;
                 control_plane::join(site, node, secrets).await
             }
-            Action::Settle => self.settle().await,
-            Action::Manifests => match self.kubernetes().await? {
+            Step::Settle => self.settle().await,
+            Step::Manifests => match self.kubernetes().await? {
                 Some(kubernetes) => manifests::apply(site, kubernetes).await,
                 None => Ok(()),
             },

@@ -5,76 +5,39 @@ use std::fmt;
 
 use crate::hypervisor::DomainState;
 use crate::name::NodeName;
-use crate::plan::{NodePlan, NodeRole, Plan};
+use crate::plan::{NodePlan, NodeRole, Plan, Step};
 use crate::recipe::fingerprint;
 use crate::recipe::observe::{Guest, Observed, Stage};
 
 /// One thing to do. Idempotent: doing it twice ends where doing it once does.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
-    /// Make the domain exist and run, and wait until the node answers.
-    Start(NodeName),
-    /// Write the planned files and make them take effect.
-    Configure(NodeName),
-    /// Prove that every node reaches every other on every port that the recipe needs.
-    Connectivity,
+    /// A step of the plan.
+    Step(Step),
     /// Wait for a kubeadm that an earlier run began.
     Await(NodeName),
     /// Clear away what an unfinished kubeadm left.
     Reset(NodeName),
-    /// Create the cluster's certificate authority on the node, so that the load balancer can verify API servers
-    /// before the first one runs.
-    Authority(NodeName),
-    /// Give the load balancer the cluster's CA and (re)load haproxy.
-    Balance(NodeName),
-    /// `kubeadm init` on the node.
-    Init(NodeName),
     /// Fetch the administrator's kubeconfig from the node.
     Kubeconfig(NodeName),
-    /// `kubeadm join` as control-plane node.
-    JoinControlPlane(NodeName),
-    /// `kubeadm join` as worker.
-    JoinWorker(NodeName),
-    /// Wait until every health check holds.
-    Settle,
-    /// Apply the spec's manifests.
-    Manifests,
 }
 
 impl Action {
-    /// The step's name, for events and messages.
-    pub fn step(&self) -> &'static str {
+    /// Its name, for events and messages.
+    pub fn name(&self) -> &'static str {
         match self {
-            Self::Start(_) => "start",
-            Self::Configure(_) => "configure",
-            Self::Connectivity => "connectivity",
+            Self::Step(step) => step.name(),
             Self::Await(_) => "await kubeadm",
             Self::Reset(_) => "reset",
-            Self::Authority(_) => "certificate authority",
-            Self::Balance(_) => "load balancer",
-            Self::Init(_) => "init",
             Self::Kubeconfig(_) => "kubeconfig",
-            Self::JoinControlPlane(_) => "join control plane",
-            Self::JoinWorker(_) => "join worker",
-            Self::Settle => "settle",
-            Self::Manifests => "manifests",
         }
     }
 
     /// The node it works on; none for the whole cluster.
     pub fn node(&self) -> Option<&NodeName> {
         match self {
-            Self::Start(node)
-            | Self::Configure(node)
-            | Self::Await(node)
-            | Self::Reset(node)
-            | Self::Authority(node)
-            | Self::Balance(node)
-            | Self::Init(node)
-            | Self::Kubeconfig(node)
-            | Self::JoinControlPlane(node)
-            | Self::JoinWorker(node) => Some(node),
-            Self::Connectivity | Self::Settle | Self::Manifests => None,
+            Self::Step(step) => step.node(),
+            Self::Await(node) | Self::Reset(node) | Self::Kubeconfig(node) => Some(node),
         }
     }
 }
@@ -82,8 +45,8 @@ impl Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.node() {
-            Some(node) => write!(f, "{} {node}", self.step()),
-            None => f.write_str(self.step()),
+            Some(node) => write!(f, "{} {node}", self.name()),
+            None => f.write_str(self.name()),
         }
     }
 }
@@ -92,77 +55,126 @@ impl fmt::Display for Action {
 ///
 /// `connected`: connectivity was proven in this run for the nodes that are there now.
 pub fn next(plan: &Plan, seen: &Observed, connected: bool) -> Vec<Action> {
-    let start = each(plan, |node| !running(seen, node), Action::Start);
-    if !start.is_empty() {
-        return start;
-    }
-    let configure = each(
-        plan,
-        |node| {
-            seen.guest(&node.name)
-                .and_then(|guest| guest.configured.as_deref())
-                != Some(&*fingerprint::of_node(node))
-        },
-        Action::Configure,
-    );
-    if !configure.is_empty() {
-        return configure;
-    }
-    let unfinished = |stage| move |node: &NodePlan| seen.stage(&node.name) == Some(stage);
-    let waits = each(plan, unfinished(Stage::Busy), Action::Await);
-    if !waits.is_empty() {
-        return waits;
-    }
-    let resets = each(plan, unfinished(Stage::Broken), Action::Reset);
-    if !resets.is_empty() {
-        return resets;
-    }
-    let outside =
-        |node: &NodePlan| node.role != NodeRole::LoadBalancer && unfinished(Stage::Blank)(node);
-    if plan.nodes.iter().any(outside) && !connected {
-        return vec![Action::Connectivity];
-    }
-    let Some(authority) = authority(plan, seen) else {
-        return plan
-            .control_plane()
-            .take(1)
-            .map(|node| Action::Authority(node.name.clone()))
-            .collect();
-    };
-    let balance = each(
-        plan,
-        |node| !balanced(seen, node, authority.1),
-        Action::Balance,
-    );
-    if !balance.is_empty() {
-        return balance;
-    }
-    let Some(member) = plan
-        .control_plane()
-        .find(|node| seen.stage(&node.name) == Some(Stage::Member))
-    else {
-        return vec![Action::Init(authority.0.clone())];
-    };
-    if !seen.kubeconfig {
-        return vec![Action::Kubeconfig(member.name.clone())];
-    }
-    let joins = each(plan, outside, |name| {
-        match plan.node(&name).map(|node| node.role) {
-            Some(NodeRole::ControlPlane) => Action::JoinControlPlane(name),
-            _ => Action::JoinWorker(name),
+    let rules: [fn(&Plan, &Observed) -> Vec<Action>; 4] = [start, configure, wait, reset];
+    for rule in rules {
+        let actions = rule(plan, seen);
+        if !actions.is_empty() {
+            return actions;
         }
-    });
-    if !joins.is_empty() {
-        return joins;
     }
-    if !seen.healthy {
-        return vec![Action::Settle];
+    let prepared = prepare(plan, seen, connected);
+    if !prepared.is_empty() {
+        return prepared;
     }
+    let rules: [fn(&Plan, &Observed) -> Vec<Action>; 3] = [found, join, finish];
+    rules
+        .into_iter()
+        .map(|rule| rule(plan, seen))
+        .find(|actions| !actions.is_empty())
+        .unwrap_or_default()
+}
+
+fn start(plan: &Plan, seen: &Observed) -> Vec<Action> {
+    each(
+        plan,
+        |node| !running(seen, node),
+        |node| Action::Step(Step::Start(node)),
+    )
+}
+
+fn configure(plan: &Plan, seen: &Observed) -> Vec<Action> {
+    let configured = |node: &NodePlan| {
+        let mark = seen
+            .guest(&node.name)
+            .and_then(|guest| guest.configured.as_deref());
+        mark == Some(&*fingerprint::of_node(node))
+    };
+    each(
+        plan,
+        |node| !configured(node),
+        |node| Action::Step(Step::Configure(node)),
+    )
+}
+
+fn wait(plan: &Plan, seen: &Observed) -> Vec<Action> {
+    each(plan, at(seen, Stage::Busy), Action::Await)
+}
+
+fn reset(plan: &Plan, seen: &Observed) -> Vec<Action> {
+    each(plan, at(seen, Stage::Broken), Action::Reset)
+}
+
+/// What must hold before any kubeadm: every node can reach every other, and the load balancer verifies API servers
+/// by the cluster's CA.
+fn prepare(plan: &Plan, seen: &Observed, connected: bool) -> Vec<Action> {
+    let mut actions = Vec::new();
+    if !connected && plan.nodes.iter().any(outside(seen)) {
+        actions.push(Action::Step(Step::Connectivity));
+    }
+    match (authority(plan, seen), plan.control_plane().next()) {
+        (Some(ca), _) => {
+            let unbalanced = |node: &NodePlan| !balanced(seen, node, ca);
+            actions.extend(each(plan, unbalanced, |node| {
+                Action::Step(Step::Balance(node))
+            }));
+        }
+        (None, Some(first)) => actions.push(Action::Step(Step::Authority(first.name.clone()))),
+        (None, None) => {}
+    }
+    actions
+}
+
+/// The first control-plane node, and regent's own access. The one with the CA is the first.
+fn found(plan: &Plan, seen: &Observed) -> Vec<Action> {
+    match plan
+        .control_plane()
+        .find(|node| at(seen, Stage::Member)(node))
+    {
+        Some(member) if !seen.kubeconfig => vec![Action::Kubeconfig(member.name.clone())],
+        Some(_) => Vec::new(),
+        None => {
+            let with_ca = |node: &&NodePlan| {
+                seen.guest(&node.name)
+                    .is_some_and(|guest| guest.ca.is_some())
+            };
+            let first = plan.control_plane().find(with_ca);
+            first
+                .map(|node| Action::Step(Step::Init(node.name.clone())))
+                .into_iter()
+                .collect()
+        }
+    }
+}
+
+fn join(plan: &Plan, seen: &Observed) -> Vec<Action> {
+    let joining = plan.nodes.iter().filter(|node| outside(seen)(node));
+    joining
+        .map(|node| match node.role {
+            NodeRole::ControlPlane => Action::Step(Step::JoinControlPlane(node.name.clone())),
+            _ => Action::Step(Step::JoinWorker(node.name.clone())),
+        })
+        .collect()
+}
+
+fn finish(plan: &Plan, seen: &Observed) -> Vec<Action> {
     let manifests = fingerprint::of_manifests(&plan.manifests);
-    if !plan.manifests.is_empty() && seen.manifests.as_deref() != Some(&*manifests) {
-        return vec![Action::Manifests];
+    if !seen.healthy {
+        vec![Action::Step(Step::Settle)]
+    } else if !plan.manifests.is_empty() && seen.manifests.as_deref() != Some(&*manifests) {
+        vec![Action::Step(Step::Manifests)]
+    } else {
+        Vec::new()
     }
-    Vec::new()
+}
+
+/// Whether a node runs and is that far.
+fn at(seen: &Observed, stage: Stage) -> impl Fn(&NodePlan) -> bool {
+    move |node| seen.stage(&node.name) == Some(stage)
+}
+
+/// Whether a node is still to join.
+fn outside(seen: &Observed) -> impl Fn(&NodePlan) -> bool {
+    move |node| node.role != NodeRole::LoadBalancer && at(seen, Stage::Blank)(node)
 }
 
 fn each(
@@ -183,20 +195,17 @@ fn running(seen: &Observed, node: &NodePlan) -> bool {
         .is_some_and(|node| node.domain == DomainState::Running && node.guest.is_some())
 }
 
-/// Returns where the cluster's CA is, and its fingerprint: on a member, else on the control-plane node where the
+/// Returns the fingerprint of the cluster's CA: as a member has it, else as the control-plane node has it where the
 /// first `init` will be.
-fn authority<'a>(plan: &'a Plan, seen: &'a Observed) -> Option<(&'a NodeName, &'a str)> {
-    let with_ca = |node: &'a NodePlan| {
-        let guest: &Guest = seen.guest(&node.name)?;
-        Some((
-            guest.stage == Stage::Member,
-            &node.name,
-            guest.ca.as_deref()?,
-        ))
+fn authority<'a>(plan: &'a Plan, seen: &'a Observed) -> Option<&'a str> {
+    let guests = || {
+        plan.control_plane()
+            .filter_map(|node| seen.guest(&node.name))
     };
-    let mut holders: Vec<_> = plan.control_plane().filter_map(with_ca).collect();
-    holders.sort_by_key(|(member, ..)| !member);
-    holders.first().map(|&(_, node, ca)| (node, ca))
+    let members = guests().filter(|guest| guest.stage == Stage::Member);
+    members
+        .chain(guests())
+        .find_map(|guest: &Guest| guest.ca.as_deref())
 }
 
 fn balanced(seen: &Observed, node: &NodePlan, ca: &str) -> bool {
@@ -205,3 +214,6 @@ fn balanced(seen: &Observed, node: &NodePlan, ca: &str) -> bool {
             .guest(&node.name)
             .is_some_and(|guest| guest.balancing && guest.ca.as_deref() == Some(ca))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use futures::future::try_join_all;
 
 use crate::image::NodeImage;
 use crate::lab::LabPaths;
-use crate::plan::Plan;
+use crate::plan::{Plan, Step};
 use crate::recipe::act::Run;
 use crate::recipe::{Action, RecipeError, Shape, next, observe};
 use crate::site::Site;
@@ -54,7 +54,7 @@ pub async fn up(site: &Site, image: &NodeImage) -> Result<Outcome, RecipeError> 
             });
         }
         try_join_all(left.iter().map(|action| run.act(action))).await?;
-        connected |= left.contains(&Action::Connectivity);
+        connected |= left.contains(&Action::Step(Step::Connectivity));
     }
     let left: Vec<String> = left.iter().map(ToString::to_string).collect();
     Err(RecipeError::NotConverging {
