@@ -23,6 +23,7 @@
 //! * [`cli`] is the only place that prints.
 
 pub mod cli;
+pub mod cluster_file;
 pub mod event;
 pub mod hypervisor;
 pub mod image;

@@ -1,6 +1,6 @@
 //! What every command shares: the global flags, the output, the wish to stop.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -8,7 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::args::Global;
 use super::failure::Failure;
 use super::show::Show;
+use crate::cluster_file::{ClusterFile, ClusterFileError};
 use crate::event::Events;
+use crate::plan::Plan;
+use crate::spec::{Diagnostics, Machine};
 
 /// What every command shares.
 #[derive(Debug)]
@@ -22,9 +25,39 @@ pub struct Context {
 }
 
 impl Context {
-    /// The plan of the command's file.
-    pub(super) fn plan(&self) -> Result<crate::plan::Plan, Failure> {
-        Err(Failure::operation("not wired yet"))
+    /// Reads the command's file, which must fit into `machine`.
+    ///
+    /// # Errors
+    /// When it cannot be read or is wrong.
+    pub fn file(&self, machine: &Machine) -> Result<ClusterFile, Failure> {
+        let path = &self.global.file;
+        ClusterFile::read(path, machine).map_err(|error| match error {
+            ClusterFileError::Wrong(diagnostics) => Failure::wrong_file(diagnostics),
+            ClusterFileError::Read { .. } => Failure::usage(error)
+                .hint(format!("`regent -f {path} init` writes a cluster's file")),
+        })
+    }
+
+    /// The plan of the command's file, wherever it would run.
+    ///
+    /// # Errors
+    /// As for [`file`](Self::file).
+    pub fn plan(&self) -> Result<Plan, Failure> {
+        Ok(self.file(&Machine::default())?.plan)
+    }
+
+    /// Shows what the user should look at in the command's file.
+    pub fn warn(&self, warnings: &Diagnostics) {
+        if self.global.json {
+            for warning in warnings {
+                self.events().warn(warning.to_string());
+            }
+        } else if !warnings.is_empty() {
+            self.show.flush();
+            let text = warnings.render(io::stderr().is_terminal());
+            // Nobody is left to tell when standard error is closed.
+            let _ = writeln!(io::stderr(), "{text}\n");
+        }
     }
 
     /// Where the library's events go.

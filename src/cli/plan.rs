@@ -1,10 +1,13 @@
 //! `regent plan`
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
+use serde_json::json;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use crate::plan;
+use crate::spec::Machine;
 
 /// Show what `up` would make: nodes, addresses, files, steps
 ///
@@ -21,7 +24,33 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub(super) fn run(self, _context: &Context) -> Result<Outcome, Failure> {
-        Err(Failure::operation("not wired yet"))
+    pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let file = context.file(&Machine::default())?;
+        context.warn(&file.warnings);
+        let Some(out) = self.out else {
+            let summary = plan::summary(&file.plan);
+            context.print(
+                &summary,
+                &json!({ "summary": summary, "driver": file.driver }),
+            )?;
+            return Ok(Outcome::Done);
+        };
+        let files = plan::files(&file.plan).map_err(Failure::operation)?;
+        for (path, text) in &files {
+            write(&out.join(path), text)?;
+        }
+        let written = files.len();
+        context.print(
+            &format!("wrote {written} files into {out}\n"),
+            &json!({ "wrote": written, "directory": out }),
+        )?;
+        Ok(Outcome::Done)
     }
+}
+
+fn write(path: &Utf8Path, text: &str) -> Result<(), Failure> {
+    path.parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(path, text))
+        .map_err(|error| Failure::operation(format!("cannot write {path}: {error}")))
 }

@@ -11,6 +11,7 @@ use super::failure::{Failure, Outcome};
 use super::show::duration;
 use crate::lab::Lab;
 use crate::recipe;
+use crate::spec::Machine;
 
 /// Make the cluster exist and be healthy
 ///
@@ -31,9 +32,19 @@ const LEFT: &str =
 impl Up {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         let begin = Instant::now();
-        let plan = context.plan()?;
-        let paths = context.paths(&plan);
+        let mut file = context.file(&Machine::default())?;
+        let paths = context.paths(&file.plan);
+        if !paths.root().exists() {
+            // A lab that runs has its memory already.
+            file = context.file(&Machine::observe())?;
+        }
+        context.warn(&file.warnings);
+        let plan = file.plan;
         recipe::check_reachable(&paths, &plan)?;
+        context.events().note(format!(
+            "nodes are {} ({})",
+            file.driver.driver, file.driver.reason
+        ));
         let image = context.image(&plan)?;
         context.show.record(&paths.events());
         let lab = {
