@@ -39,4 +39,5 @@ pub mod site;
 pub mod spec;
 pub mod store;
 pub mod verify;
+pub mod xml;
 pub mod yaml;

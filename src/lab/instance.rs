@@ -1,67 +1,278 @@
-//! A lab that exists: entered, found again, taken down.
+//! A lab that exists: entered, found again, used.
 
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::process::Command;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use super::holder::{self, HOST, Holder, LAB};
+use super::host::{self, Host};
+use super::lock::{Lock, LockError};
+use super::network;
+use super::process::ProcessId;
+use super::{LabError, LabPaths, Secrets, down, mounts};
 use crate::event::Events;
-use crate::lab::LabPaths;
+use crate::name::NodeName;
 use crate::plan::Plan;
+use crate::spec::Connect;
 
 /// A lab that exists on this machine.
 #[derive(Debug)]
 pub struct Lab {
-    paths: LabPaths,
+    place: Place,
+    secrets: Secrets,
+    /// Held while this process may change the lab.
+    _lock: Option<Lock>,
 }
 
-/// Why a lab could not be entered, found or taken down.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LabError {
-    /// Placeholder until the module is written.
-    #[error("not written yet")]
-    Unwritten,
+/// Where a lab's nodes live and how to get there: what the hypervisor needs of a lab. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) paths: LabPaths,
+    /// The lab's libvirt.
+    pub(crate) uri: String,
+    /// None in a libvirt that is not the lab's own: the nodes then live in the host's namespaces.
+    pub(crate) holder: Option<Holder>,
 }
+
+/// `lab.json`: what is running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// The process that holds a private lab.
+    pub(super) holder: Option<ProcessId>,
+    /// The libvirt that the nodes are in, where it is not the lab's own.
+    pub(super) uri: Option<String>,
+}
+
+/// How long `up` and `down` wait for each other. Somebody at a terminal wants to know who is in the way.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Lab {
-    /// Makes the lab exist (directory, secrets, namespaces, daemon) and takes its lock. Idempotent.
-    pub fn enter(_paths: &LabPaths, _plan: &Plan, _events: &Events) -> Result<Self, LabError> {
-        unimplemented!()
+    /// Makes the lab exist (directory, secrets, namespaces, daemons) and takes its lock until it is dropped.
+    /// Idempotent; daemons that have died are started again.
+    pub fn enter(paths: &LabPaths, plan: &Plan, events: &Events) -> Result<Self, LabError> {
+        private_directory(paths.root())?;
+        let lock = lock(paths)?;
+        // Again: a `down` may have removed it between the first time and the lock.
+        private_directory(paths.root())?;
+        let uri = match &plan.connect {
+            Connect::Private => None,
+            Connect::Uri(uri) => Some(uri.clone()),
+        };
+        Host::new().register(paths, uri.is_some(), events)?;
+        let secrets = Secrets::ensure(paths, plan.nodes.iter().map(|node| &node.name))?;
+        let holder = match uri {
+            None => Some(ensure_holder(paths, events)?),
+            Some(_) => None,
+        };
+        let record = Record {
+            holder: holder.map(|holder| holder.0),
+            uri,
+        };
+        host::write(&paths.record(), &record)?;
+        if let Some(holder) = holder {
+            for daemon in holder.ensure_daemons()? {
+                events.note(format!("{daemon} runs in the lab"));
+            }
+        }
+        Ok(Self {
+            place: record.place(paths),
+            secrets,
+            _lock: Some(lock),
+        })
     }
 
     /// Finds the lab, if it exists and is alive, without changing it and without its lock.
-    pub fn find(_paths: &LabPaths) -> Result<Option<Self>, LabError> {
-        unimplemented!()
+    pub fn find(paths: &LabPaths) -> Result<Option<Self>, LabError> {
+        let (Some(record), Some(secrets)) = (
+            host::read::<Record>(&paths.record())?,
+            Secrets::load(paths)?,
+        ) else {
+            return Ok(None);
+        };
+        if record.holder.is_some_and(|holder| !holder.is_alive()) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            place: record.place(paths),
+            secrets,
+            _lock: None,
+        }))
     }
 
     /// Takes the lab down, whatever state it is in: from names, not from memory. Nothing of it is left. Idempotent.
-    pub fn down(_paths: &LabPaths, _events: &Events) -> Result<(), LabError> {
-        unimplemented!()
+    pub fn down(paths: &LabPaths, events: &Events) -> Result<(), LabError> {
+        down::down(paths, events)
     }
 
     /// The lab's paths.
     pub fn paths(&self) -> &LabPaths {
-        &self.paths
+        &self.place.paths
     }
 
     /// The lab's secrets.
-    pub fn secrets(&self) -> &super::Secrets {
-        unimplemented!()
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// The URI of the lab's libvirt.
     pub fn libvirt_uri(&self) -> String {
-        unimplemented!()
+        self.place.uri.clone()
     }
 
-    /// A tokio runtime whose threads stand in the lab's network namespace; what runs on it reaches the nodes.
+    /// Whether the lab's own libvirtd takes connections; true where libvirt is not the lab's own.
+    pub fn libvirtd_answers(&self) -> bool {
+        self.place.holder.is_none_or(Holder::libvirtd_answers)
+    }
+
+    /// What the hypervisor needs of the lab.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// A tokio runtime whose threads stand in the lab's network namespace; what is spawned on it reaches the
+    /// nodes. The future that is given to `block_on` itself runs on the calling thread, which must have called
+    /// [`Lab::enter_network`] if that future opens connections.
     pub fn runtime(&self) -> Result<tokio::runtime::Runtime, LabError> {
-        unimplemented!()
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        // Two: what runs here waits for nodes most of the time, and the nodes need the processors.
+        builder
+            .worker_threads(2)
+            .thread_name("regent-lab")
+            .enable_all();
+        if let Some(holder) = self.place.holder {
+            let namespace = network::of(holder.0).map_err(self.io("opening the network of"))?;
+            // Tried on a thread of its own first: a thread that starts cannot say that it failed.
+            std::thread::scope(|scope| scope.spawn(|| network::enter(&namespace)).join())
+                .unwrap_or_else(|_| Err(io::Error::other("the thread ended")))
+                .map_err(self.io("entering the network of"))?;
+            builder.on_thread_start(move || {
+                #[expect(
+                    clippy::expect_used,
+                    reason = "the same call with the same open file has just worked"
+                )]
+                network::enter(&namespace).expect("the lab's network namespace can be entered");
+            });
+        }
+        builder.build().map_err(self.io("making a runtime for"))
     }
 
-    /// A command that will run inside the lab's network namespace.
-    pub fn command(&self, _program: &str) -> std::process::Command {
-        unimplemented!()
+    /// A command that will run inside the lab's network namespace, and in all others where regent runs.
+    pub fn command(&self, program: &str) -> Command {
+        let Some(holder) = self.place.holder else {
+            return Command::new(program);
+        };
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/proc/{}/ns/net", holder.0.pid))
+            .args(["--", program]);
+        command
     }
 
     /// Puts the calling thread into the lab's network namespace for the rest of its life.
     pub fn enter_network(&self) -> Result<(), LabError> {
-        unimplemented!()
+        let Some(holder) = self.place.holder else {
+            return Ok(());
+        };
+        network::of(holder.0)
+            .and_then(|namespace| network::enter(&namespace))
+            .map_err(self.io("entering the network of"))
     }
+
+    fn io(&self, doing: &'static str) -> impl FnOnce(io::Error) -> LabError {
+        LabError::io(doing, self.place.paths.root())
+    }
+}
+
+impl Record {
+    fn place(&self, paths: &LabPaths) -> Place {
+        let holder = self.holder.map(Holder);
+        let uri = match (&self.uri, holder) {
+            (Some(uri), _) => uri.clone(),
+            (None, Some(holder)) => format!(
+                "lxc:///system?socket={}/libvirt-sock",
+                holder.runtime_directory()
+            ),
+            (None, None) => "lxc:///system".to_owned(),
+        };
+        Place {
+            paths: paths.clone(),
+            uri,
+            holder,
+        }
+    }
+}
+
+impl Place {
+    /// Returns a node's directory, as the lab's libvirt sees it.
+    pub(crate) fn node(&self, node: &NodeName) -> Utf8PathBuf {
+        match self.holder {
+            Some(_) => Utf8PathBuf::from(LAB).join("nodes").join(node.as_str()),
+            None => self.paths.node(node),
+        }
+    }
+
+    /// Returns a path of the host, as the lab's libvirt sees it.
+    pub(crate) fn host(&self, path: &camino::Utf8Path) -> Utf8PathBuf {
+        match self.holder {
+            Some(_) => Utf8PathBuf::from(format!("{HOST}{path}")),
+            None => path.to_owned(),
+        }
+    }
+
+    /// Returns where something is mounted in the mount namespace of the lab's libvirt.
+    pub(crate) fn mounts(&self) -> io::Result<Vec<Utf8PathBuf>> {
+        let process = self
+            .holder
+            .map_or_else(std::process::id, |holder| holder.0.pid);
+        Ok(mounts::of(process)?
+            .into_iter()
+            .map(|mount| mount.point)
+            .collect())
+    }
+
+    /// Returns a command that runs where the lab's libvirt runs.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        match self.holder {
+            Some(holder) => holder.command(program),
+            None => Command::new(program),
+        }
+    }
+}
+
+/// Returns the lab's holder; starts one, after ending what is left of others, if none is on record and alive.
+fn ensure_holder(paths: &LabPaths, events: &Events) -> Result<Holder, LabError> {
+    let recorded = host::read::<Record>(&paths.record())?.and_then(|record| record.holder);
+    if let Some(process) = recorded.filter(|process| process.is_alive()) {
+        return Ok(Holder(process));
+    }
+    // Started by a `regent` that was killed before it could write its record: nobody knows how far it came.
+    holder::end(paths.root())?;
+    if recorded.is_some() {
+        events
+            .warn("the lab had ended, by a boot or a kill; its nodes start again from their disks");
+    }
+    Holder::start(paths)
+}
+
+/// Takes the lab's lock.
+pub(super) fn lock(paths: &LabPaths) -> Result<Lock, LabError> {
+    let path = paths.lock();
+    Lock::take(&path, PATIENCE).map_err(|error| match error {
+        LockError::Held(holder) => LabError::Busy { path, holder },
+        LockError::Io(error) => LabError::io("locking", &path)(error),
+    })
+}
+
+/// Makes a directory, and those above it, that only root may enter.
+pub(super) fn private_directory(path: &camino::Utf8Path) -> Result<(), LabError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(LabError::io("making", path))
 }

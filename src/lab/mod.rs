@@ -1,12 +1,24 @@
 //! One running cluster's place on this machine: its state directory, its secrets, and in private
 //! mode its namespaces and its libvirt daemon.
 
+pub(crate) mod cgroup;
+mod down;
+mod error;
+pub(crate) mod holder;
+mod host;
 mod instance;
+mod lock;
+mod mounts;
+pub(crate) mod network;
 mod paths;
 mod private_file;
+pub(crate) mod process;
+pub mod residue;
 mod secrets;
 
-pub use instance::{Lab, LabError};
+pub use error::LabError;
+pub use instance::Lab;
+pub(crate) use instance::Place;
 pub use paths::LabPaths;
 pub use private_file::write_private;
 pub use secrets::{NodeKeys, Secrets};

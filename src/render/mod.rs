@@ -3,4 +3,5 @@
 pub mod cni;
 pub mod haproxy;
 pub mod kubeadm;
+pub mod libvirt;
 pub mod network;

@@ -1,0 +1,129 @@
+//! What can go wrong between regent and a hypervisor.
+
+use std::io;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::DomainState;
+use crate::name::NodeName;
+use crate::xml::XmlError;
+
+/// Why something on the hypervisor did not work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HypervisorError {
+    /// libvirt cannot be reached.
+    #[error("libvirt does not answer at {uri}: {message} (libvirt error {code})")]
+    Connect {
+        /// Where it should be.
+        uri: String,
+        /// libvirt's error number.
+        code: u32,
+        /// libvirt's message.
+        message: String,
+    },
+    /// The lab's own libvirtd has ended.
+    #[error("the lab's libvirtd has died; `up` starts it again and the nodes live on")]
+    DaemonDead,
+    /// libvirt refused something.
+    #[error("{doing} {name}: {message} (libvirt error {code})")]
+    Libvirt {
+        /// `starting`, `defining`…
+        doing: &'static str,
+        /// The domain or network.
+        name: String,
+        /// libvirt's error number.
+        code: u32,
+        /// libvirt's message.
+        message: String,
+    },
+    /// A domain has the name that a node needs, and is not regent's.
+    #[error("{node}: libvirt has a domain `{domain}` that is not regent's; it is left alone")]
+    Foreign {
+        /// The node that needs the name.
+        node: NodeName,
+        /// The domain.
+        domain: String,
+    },
+    /// The node's state does not allow it.
+    #[error("{node} is {state:?}, which does not allow to {action} it")]
+    State {
+        /// The node.
+        node: NodeName,
+        /// Its domain's state.
+        state: DomainState,
+        /// `cut`, `stop`…
+        action: &'static str,
+    },
+    /// The node did not come to the state in time.
+    #[error("{node} should be {wanted:?} and is still {last:?} after {waited:?}")]
+    Deadline {
+        /// The node.
+        node: NodeName,
+        /// What it should have become.
+        wanted: DomainState,
+        /// What it was last.
+        last: DomainState,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// A node's PID 1 outlived a SIGKILL.
+    #[error("{node}: PID 1 ({pid} on this machine) is killed and does not end")]
+    Unkillable {
+        /// The node.
+        node: NodeName,
+        /// Its number on the host.
+        pid: u32,
+    },
+    /// A file operation failed.
+    #[error("{node}: {doing} {path}")]
+    Io {
+        /// The node.
+        node: NodeName,
+        /// `making`, `copying`…
+        doing: &'static str,
+        /// The file or directory.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A program of the host failed.
+    #[error("{node}: {program}: {said}")]
+    Program {
+        /// The node.
+        node: NodeName,
+        /// What was run.
+        program: String,
+        /// What it said, or how it ended.
+        said: String,
+    },
+    /// A document could not be written.
+    #[error("writing the document of {name}")]
+    Xml {
+        /// The domain or network.
+        name: String,
+        /// Why.
+        source: XmlError,
+    },
+    /// The work was dropped by its runtime.
+    #[error("regent is shutting down")]
+    Dropped,
+}
+
+impl HypervisorError {
+    /// Returns what turns an error of the system into one that says what was being done for which node.
+    pub(super) fn io(
+        node: &NodeName,
+        doing: &'static str,
+        path: &Utf8Path,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let (node, path) = (node.clone(), path.to_owned());
+        move |source| Self::Io {
+            node,
+            doing,
+            path,
+            source,
+        }
+    }
+}

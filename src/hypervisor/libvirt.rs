@@ -1,0 +1,218 @@
+//! The door to libvirt: every call blocks, and fails with what was done to whom.
+
+use std::ffi::c_int;
+
+use virt::connect::Connect;
+use virt::domain::{Domain, DomainState as State};
+use virt::error::{Error, ErrorNumber};
+use virt::network::Network;
+
+use super::{DomainState, HypervisorError, events};
+use crate::name::{ClusterName, NodeName};
+use crate::render::libvirt::tag;
+
+/// A connection. libvirt's are safe to use from several threads at once.
+#[derive(Debug)]
+pub(super) struct Libvirt {
+    connect: Connect,
+    listener: c_int,
+}
+
+type Result<T> = std::result::Result<T, HypervisorError>;
+
+impl Libvirt {
+    /// Connects, and calls `sink` for every lifecycle event of any domain from now on.
+    pub(super) fn open(uri: &str, sink: events::Sink) -> Result<Self> {
+        let failed = |error: Error| HypervisorError::Connect {
+            uri: uri.to_owned(),
+            code: error.code().to_raw(),
+            message: error.message().to_owned(),
+        };
+        events::start().map_err(failed)?;
+        let connect = Connect::open(Some(uri)).map_err(failed)?;
+        let listener = events::listen(&connect, sink).map_err(failed)?;
+        Ok(Self { connect, listener })
+    }
+
+    /// Defines the network and starts it, as far as that is not so yet.
+    pub(super) fn ensure_network(&self, name: &str, document: &str) -> Result<()> {
+        let network = match self.network(name)? {
+            Some(network) => network,
+            None => self
+                .connect
+                .define_network_xml(document)
+                .map_err(refused("defining the network", name))?,
+        };
+        if !network
+            .is_active()
+            .map_err(refused("looking at the network", name))?
+        {
+            network
+                .create()
+                .map_err(refused("starting the network", name))?;
+        }
+        Ok(())
+    }
+
+    /// Stops and undefines the network, as far as it is there.
+    pub(super) fn remove_network(&self, name: &str) -> Result<()> {
+        let Some(network) = self.network(name)? else {
+            return Ok(());
+        };
+        if network
+            .is_active()
+            .map_err(refused("looking at the network", name))?
+        {
+            network
+                .destroy()
+                .map_err(refused("stopping the network", name))?;
+        }
+        network
+            .undefine()
+            .map_err(refused("undefining the network", name))
+    }
+
+    /// Defines the domain; its definition is replaced if it is there already, for the next start.
+    pub(super) fn define(&self, name: &str, document: &str) -> Result<()> {
+        self.connect
+            .define_domain_xml(document)
+            .map(drop)
+            .map_err(refused("defining", name))
+    }
+
+    /// Returns the domain's state.
+    pub(super) fn state(&self, name: &str) -> Result<DomainState> {
+        match self.domain(name)? {
+            Some(domain) => state(&domain, name),
+            None => Ok(DomainState::Undefined),
+        }
+    }
+
+    /// Returns whose the domain is by its tag; none if there is no domain or no tag.
+    pub(super) fn owner(&self, name: &str) -> Result<Option<(ClusterName, NodeName)>> {
+        let Some(domain) = self.domain(name)? else {
+            return Ok(None);
+        };
+        Ok(tag(&document(&domain, name)?))
+    }
+
+    /// Returns the domains with the cluster's tag: node, domain name, state.
+    pub(super) fn of_cluster(
+        &self,
+        cluster: &ClusterName,
+    ) -> Result<Vec<(NodeName, String, DomainState)>> {
+        let mut found = Vec::new();
+        let failed = refused("listing the domains of", cluster.as_str());
+        for domain in self.connect.list_all_domains(0).map_err(failed)? {
+            let name = domain
+                .name()
+                .map_err(refused("reading a domain of", cluster.as_str()))?;
+            if let Some((owner, node)) = tag(&document(&domain, &name)?)
+                && owner == *cluster
+            {
+                let state = state(&domain, &name)?;
+                found.push((node, name, state));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Starts the domain.
+    pub(super) fn start(&self, name: &str) -> Result<()> {
+        self.with(name, "starting", Domain::create)
+    }
+
+    /// Ends the domain at once, as far as libvirt can.
+    pub(super) fn destroy(&self, name: &str) -> Result<()> {
+        self.with(name, "destroying", Domain::destroy)
+    }
+
+    /// Forgets the domain.
+    pub(super) fn undefine(&self, name: &str) -> Result<()> {
+        self.with(name, "undefining", Domain::undefine)
+    }
+
+    /// Stops the domain's processors.
+    pub(super) fn suspend(&self, name: &str) -> Result<()> {
+        self.with(name, "suspending", Domain::suspend)
+    }
+
+    /// Lets the domain's processors run on.
+    pub(super) fn resume(&self, name: &str) -> Result<()> {
+        self.with(name, "resuming", Domain::resume)
+    }
+
+    fn with(
+        &self,
+        name: &str,
+        doing: &'static str,
+        act: fn(&Domain) -> std::result::Result<(), Error>,
+    ) -> Result<()> {
+        let domain = self
+            .connect
+            .lookup_domain_by_name(name)
+            .map_err(refused(doing, name))?;
+        act(&domain).map_err(refused(doing, name))
+    }
+
+    fn domain(&self, name: &str) -> Result<Option<Domain>> {
+        absent(
+            self.connect.lookup_domain_by_name(name),
+            ErrorNumber::NoDomain,
+        )
+        .map_err(refused("looking for", name))
+    }
+
+    fn network(&self, name: &str) -> Result<Option<Network>> {
+        absent(
+            self.connect.lookup_network_by_name(name),
+            ErrorNumber::NoNetwork,
+        )
+        .map_err(refused("looking for the network", name))
+    }
+}
+
+impl Drop for Libvirt {
+    fn drop(&mut self) {
+        events::forget(&self.connect, self.listener);
+    }
+}
+
+fn document(domain: &Domain, name: &str) -> Result<String> {
+    domain.xml_desc(0).map_err(refused("reading", name))
+}
+
+fn state(domain: &Domain, name: &str) -> Result<DomainState> {
+    let (state, _reason) = domain.state().map_err(refused("looking at", name))?;
+    Ok(match state.known() {
+        Some(State::Running | State::Blocked | State::Shutdown | State::PMSuspended) => {
+            DomainState::Running
+        }
+        Some(State::Paused) => DomainState::Paused,
+        Some(State::Shutoff | State::Crashed | State::NoState) => DomainState::Off,
+        // What `virt` makes of a domain that went away between two calls.
+        None => DomainState::Undefined,
+    })
+}
+
+fn absent<T>(
+    found: std::result::Result<T, Error>,
+    number: ErrorNumber,
+) -> std::result::Result<Option<T>, Error> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.code() == number.into() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn refused(doing: &'static str, name: &str) -> impl FnOnce(Error) -> HypervisorError {
+    let name = name.to_owned();
+    move |error| HypervisorError::Libvirt {
+        doing,
+        name,
+        code: error.code().to_raw(),
+        message: error.message().to_owned(),
+    }
+}

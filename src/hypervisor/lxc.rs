@@ -1,0 +1,306 @@
+//! Nodes that are system containers: what libvirt does not do for them. Everything here blocks.
+//!
+//! A node's root is an overlay over the shared, read-only root of the store, mounted where the lab's libvirt
+//! runs. Below its directory: `upper`, `work`, `root` (the mount), `var/…` (bind mounts of the real disk).
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::{HypervisorError, NodeMedia, identity};
+use crate::lab::Place;
+use crate::lab::cgroup;
+use crate::lab::process::{self, ProcessId};
+use crate::name::NodeName;
+use crate::node::NodeFile;
+use crate::plan::{NodePlan, Plan};
+use crate::render::libvirt::DATA_DIRECTORIES;
+
+/// After a SIGKILL to PID 1 the kernel ends a node's processes in a few ms; more only if a disk hangs.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// Databases that containerd changes in place. Everything else in its directory is only ever replaced or removed,
+/// so that copies may share it.
+const BOLT: [&str; 2] = [
+    "io.containerd.metadata.v1.bolt/meta.db",
+    "io.containerd.snapshotter.v1.overlayfs/metadata.db",
+];
+
+type Result<T> = std::result::Result<T, HypervisorError>;
+
+/// A running container: its PID 1 and the host's end of its network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Container {
+    init: ProcessId,
+    interfaces: Vec<String>,
+}
+
+/// Makes everything that the domain refers to: directories, identity, the mounted overlay. Idempotent; what an
+/// interrupted call left half-made is made again.
+pub(super) fn prepare(
+    place: &Place,
+    plan: &Plan,
+    node: &NodePlan,
+    media: &NodeMedia,
+) -> Result<()> {
+    let directory = place.paths.node(&node.name);
+    for name in ["work", "root", "var"] {
+        make_directory(&node.name, &directory.join(name), 0o755)?;
+    }
+    once(&node.name, &directory.join("upper"), |upper| {
+        identity::files(plan, node, media)
+            .iter()
+            .try_for_each(|file| write(&node.name, upper, file))
+    })?;
+    for name in DATA_DIRECTORIES {
+        once(
+            &node.name,
+            &directory.join("var").join(name),
+            |target| match (&media.containerd, name) {
+                (Some(images), "containerd") => copy_images(&node.name, images, target),
+                _ => Ok(()),
+            },
+        )?;
+    }
+    mount(place, &node.name, &media.root)
+}
+
+/// Removes what dead containers left in the node's cgroups, in which the kubelet would look for seconds per container.
+pub(super) fn clear_cgroups(node: &NodeName, domain: &str) -> Result<()> {
+    cgroup::of_domain(domain)
+        .and_then(|directories| cgroup::remove(&directories))
+        .map_err(HypervisorError::io(
+            node,
+            "removing the cgroups of",
+            Utf8Path::new(domain),
+        ))
+}
+
+/// Ends whatever is left of the node and removes its mounts, cgroups and files.
+pub(super) fn remove(place: &Place, node: &NodeName, domain: &str) -> Result<()> {
+    cgroup::of_domain(domain)
+        .and_then(|directories| cgroup::kill(&directories))
+        .map_err(HypervisorError::io(
+            node,
+            "ending the processes of",
+            Utf8Path::new(domain),
+        ))?;
+    clear_cgroups(node, domain)?;
+    let root = place.node(node).join("root");
+    if is_mounted(place, node)? {
+        run(
+            node,
+            place.command("umount").args(["--lazy", root.as_str()]),
+        )?;
+    }
+    let directory = place.paths.node(node);
+    match fs::remove_dir_all(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(HypervisorError::io(node, "removing", &directory)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Container {
+    /// Finds the running container of a domain.
+    pub(super) fn find(place: &Place, domain: &str) -> Option<Self> {
+        let daemon = place.holder.map(|holder| holder.0);
+        let namespace = daemon
+            .or_else(|| ProcessId::of(std::process::id()))?
+            .namespace("pid");
+        process::all().find_map(|controller| {
+            let arguments = controller.arguments();
+            if !arguments.first()?.ends_with("/libvirt_lxc")
+                || !values(&arguments, "--name").any(|name| name == domain)
+                || controller.namespace("pid") != namespace
+            {
+                return None;
+            }
+            Some(Self {
+                // Number 1 in its own namespace, which is the last of the list.
+                init: controller
+                    .children()
+                    .into_iter()
+                    .find(|child| child.numbers().last() == Some(&1))?,
+                interfaces: values(&arguments, "--veth").map(str::to_owned).collect(),
+            })
+        })
+    }
+
+    /// Cuts the power: first the network, so that nothing of the death is heard, then everything at once. Returns
+    /// the instant before the first of these.
+    pub(super) fn cut(&self, place: &Place, node: &NodeName) -> Result<Instant> {
+        let before = Instant::now();
+        for interface in &self.interfaces {
+            run(
+                node,
+                place
+                    .command("ip")
+                    .args(["link", "set", "dev", interface, "down"]),
+            )?;
+        }
+        self.kill(node)?;
+        Ok(before)
+    }
+
+    /// Kills PID 1, with which the kernel ends all others, and waits for it.
+    pub(super) fn kill(&self, node: &NodeName) -> Result<()> {
+        let failed = |error| HypervisorError::io(node, "killing", Utf8Path::new("PID 1"))(error);
+        self.init.kill().map_err(failed)?;
+        match self.init.wait_gone(DEATH).map_err(failed)? {
+            true => Ok(()),
+            false => Err(HypervisorError::Unkillable {
+                node: node.clone(),
+                pid: self.init.pid,
+            }),
+        }
+    }
+
+    /// Asks systemd for an orderly power-off: SIGRTMIN+4, which systemd(1) defines for containers.
+    pub(super) fn power_off(&self, node: &NodeName) -> Result<()> {
+        // 34: glibc keeps the first two real-time signals for itself.
+        run(
+            node,
+            Command::new("kill").args(["-38", &self.init.pid.to_string()]),
+        )
+    }
+
+    /// What is different after each boot: a container's own boot identifier is the host's.
+    pub(super) fn boot_identity(&self) -> String {
+        format!("{}@{}", self.init.pid, self.init.started)
+    }
+}
+
+/// Returns the values of an option that may come several times.
+fn values<'a>(arguments: &'a [String], option: &str) -> impl Iterator<Item = &'a str> {
+    arguments
+        .windows(2)
+        .filter(move |pair| pair[0] == option)
+        .map(|pair| pair[1].as_str())
+}
+
+fn mount(place: &Place, node: &NodeName, root: &Utf8Path) -> Result<()> {
+    if is_mounted(place, node)? {
+        return Ok(());
+    }
+    let (lower, directory) = (place.host(root), place.node(node));
+    let options = format!("lowerdir={lower},upperdir={directory}/upper,workdir={directory}/work");
+    let point = format!("{directory}/root");
+    run(
+        node,
+        place
+            .command("mount")
+            .args(["-t", "overlay", "-o", &options, "overlay", &point]),
+    )
+}
+
+fn is_mounted(place: &Place, node: &NodeName) -> Result<bool> {
+    let point = place.node(node).join("root");
+    let mounts = place.mounts().map_err(HypervisorError::io(
+        node,
+        "looking for the mount of",
+        &point,
+    ))?;
+    Ok(mounts.contains(&point))
+}
+
+/// Makes a directory whole or not at all: fills one beside it, which takes its name at the end.
+fn once(
+    node: &NodeName,
+    directory: &Utf8Path,
+    fill: impl FnOnce(&Utf8Path) -> Result<()>,
+) -> Result<()> {
+    if directory.exists() {
+        return Ok(());
+    }
+    let partial = Utf8PathBuf::from(format!("{directory}.partial"));
+    match fs::remove_dir_all(&partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(HypervisorError::io(node, "removing", &partial)(error));
+        }
+        _ => {}
+    }
+    make_directory(node, &partial, 0o755)?;
+    fill(&partial)?;
+    fs::rename(&partial, directory).map_err(HypervisorError::io(node, "renaming", &partial))
+}
+
+fn make_directory(node: &NodeName, directory: &Utf8Path, mode: u32) -> Result<()> {
+    fs::create_dir_all(directory)
+        .and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(mode)))
+        .map_err(HypervisorError::io(node, "making", directory))
+}
+
+/// Writes a file of the node below `root`.
+fn write(node: &NodeName, root: &Utf8Path, file: &NodeFile) -> Result<()> {
+    let path = root.join(file.path.as_str().trim_start_matches('/'));
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(HypervisorError::io(node, "making", parent))?;
+    }
+    if file.path.starts_with("/root") {
+        // An upper directory hides the mode of the one below it, and sshd insists on these.
+        for private in ["root", "root/.ssh"] {
+            make_directory(node, &root.join(private), 0o700)?;
+        }
+    }
+    let mut open = fs::OpenOptions::new();
+    open.write(true).create_new(true).mode(file.mode);
+    open.open(&path)
+        .and_then(|mut target| io::Write::write_all(&mut target, &file.content))
+        // The mode of a new file is subject to the umask.
+        .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)))
+        .map_err(HypervisorError::io(node, "writing", &path))
+}
+
+/// Copies containerd's directory by hard links, its databases for real: 0.2 s instead of some for every node.
+fn copy_images(node: &NodeName, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    let copy = |options: &str| {
+        // `/.` copies the content, since the target is there already.
+        run(
+            node,
+            Command::new("cp").args([options, "--", format!("{from}/.").as_str(), to.as_str()]),
+        )
+    };
+    if copy("-al").is_err() {
+        // Links cannot cross file systems.
+        return copy("-a");
+    }
+    for database in BOLT {
+        let (from, to) = (from.join(database), to.join(database));
+        if from.exists() {
+            fs::remove_file(&to)
+                .and_then(|()| fs::copy(&from, &to))
+                .map_err(HypervisorError::io(node, "copying", &from))?;
+        }
+    }
+    Ok(())
+}
+
+fn run(node: &NodeName, command: &mut Command) -> Result<()> {
+    let program = || format!("{command:?}").replace('"', "");
+    let failed = |program: String, said: String| HypervisorError::Program {
+        node: node.clone(),
+        program,
+        said,
+    };
+    let program = program();
+    let output = command
+        .stdin(std::process::Stdio::null())
+        .output()
+        .map_err(|error| failed(program.clone(), error.to_string()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let said = if said.is_empty() {
+            output.status.to_string()
+        } else {
+            said
+        };
+        return Err(failed(program, said));
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! The cgroup directories of nodes. Their names carry cluster and node, so they are found without
+//! any record: `machine/CLUSTER-NODE`, which a node makes for itself, and libvirt's own
+//! `machine/lxc-ID-CLUSTER-NODE.libvirt-lxc`.
+
+use std::fs;
+use std::io;
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+
+use super::mounts;
+use super::process::ProcessId;
+use crate::name::{ClusterName, NodeName};
+
+/// How long the kernel may take to let go of a directory whose processes are dead. Seen: under 100 ms.
+const RELEASE: Duration = Duration::from_secs(5);
+
+/// Returns the directories of one domain, in every hierarchy.
+pub(crate) fn of_domain(domain: &str) -> io::Result<Vec<Utf8PathBuf>> {
+    directories(|owner| owner == domain)
+}
+
+/// Returns the directories of all domains of a cluster, in every hierarchy.
+pub(super) fn of_cluster(cluster: &ClusterName) -> io::Result<Vec<Utf8PathBuf>> {
+    directories(|owner| {
+        owner
+            .strip_prefix(cluster.as_str())
+            .and_then(|rest| rest.strip_prefix('-'))
+            // A node's name has no hyphen, or `a-b-m1` could be of cluster `a` as well as of `a-b`.
+            .is_some_and(|node| !node.contains('-') && node.parse::<NodeName>().is_ok())
+    })
+}
+
+fn directories(wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Utf8PathBuf>> {
+    let mut found = Vec::new();
+    for hierarchy in mounts::all()? {
+        if !matches!(hierarchy.kind.as_str(), "cgroup" | "cgroup2") {
+            continue;
+        }
+        let machines = match hierarchy.point.join("machine").read_dir_utf8() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        for machine in machines {
+            let machine = machine?;
+            if wanted(owner(machine.file_name())) {
+                found.push(machine.into_path());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the domain that a directory below `machine` belongs to.
+fn owner(directory: &str) -> &str {
+    directory
+        .strip_suffix(".libvirt-lxc")
+        .and_then(|rest| rest.strip_prefix("lxc-")?.split_once('-'))
+        .map_or(directory, |(_id, domain)| domain)
+}
+
+/// Kills every process in these directories and below.
+pub(crate) fn kill(directories: &[Utf8PathBuf]) -> io::Result<()> {
+    for directory in directories.iter().flat_map(|top| tree(top)) {
+        let members = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+        for pid in members.lines().filter_map(|line| line.parse().ok()) {
+            if let Some(process) = ProcessId::of(pid) {
+                process.kill()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes these directories with what is below them, and `machine` itself when it has become empty.
+pub(crate) fn remove(directories: &[Utf8PathBuf]) -> io::Result<()> {
+    let deadline = Instant::now() + RELEASE;
+    for top in directories {
+        for directory in tree(top).into_iter().rev() {
+            loop {
+                match fs::remove_dir(&directory) {
+                    Ok(()) => break,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                    // There is no event for "the last dead process has left".
+                    Err(_) if Instant::now() < deadline => {
+                        std::thread::sleep(Duration::from_millis(5))
+                    }
+                    Err(error) => {
+                        return Err(io::Error::new(
+                            error.kind(),
+                            format!("{directory}: {error}"),
+                        ));
+                    }
+                }
+            }
+        }
+        if let Some(machine) = top.parent() {
+            // Refused, as it should be, while something else is in it.
+            let _ = fs::remove_dir(machine);
+        }
+    }
+    Ok(())
+}
+
+/// Returns a directory and all below it, each before what it contains.
+fn tree(top: &Utf8PathBuf) -> Vec<Utf8PathBuf> {
+    let mut found = vec![top.clone()];
+    let mut next = 0;
+    while let Some(directory) = found.get(next).cloned() {
+        next += 1;
+        let entries = directory.read_dir_utf8().into_iter().flatten().flatten();
+        found.extend(
+            entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(camino::Utf8DirEntry::into_path),
+        );
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_name_their_domain() {
+        assert_eq!(owner("demo-m1"), "demo-m1");
+        assert_eq!(owner("lxc-4711-demo-m1.libvirt-lxc"), "demo-m1");
+        assert_eq!(owner("lxc-4711-a-b-m1.libvirt-lxc"), "a-b-m1");
+        assert_eq!(
+            owner("qemu-1-demo-m1.libvirt-qemu"),
+            "qemu-1-demo-m1.libvirt-qemu"
+        );
+    }
+}

@@ -1,0 +1,285 @@
+//! The process that holds a private lab: PID 1 of namespaces in which libvirt's daemons and the nodes run.
+//!
+//! Killing it ends every process of the lab, and the namespaces with their mounts and interfaces go with the
+//! last one. It survives regent. In its mount namespace the lab's directory is [`LAB`], the host's root [`HOST`].
+
+use std::fs;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::process::{self, ProcessId};
+use super::{LabError, LabPaths};
+
+/// The lab's directory, as libvirt and everything else in the lab's mount namespace sees it.
+pub(crate) const LAB: &str = "/run/lab";
+
+/// The host's root directory, as seen in the lab's mount namespace.
+pub(crate) const HOST: &str = "/run/host";
+
+/// The environment variable that marks a holder, with the lab's directory as its value.
+const MARK: &str = "REGENT_LAB";
+
+/// The parts of libvirtd that a lab of containers needs. The others only cost time and, like the qemu driver
+/// without its system user, can keep the daemon from starting.
+const DRIVERS: [(&str, &str); 2] = [
+    ("lxc", "libvirt-daemon-driver-lxc"),
+    // Its own package from Debian 13 on.
+    ("network", "libvirt-daemon-driver-network"),
+];
+
+/// The daemons, in the order of their start, and their sockets.
+const DAEMONS: [(&str, &str); 2] = [("virtlogd", "virtlogd-sock"), ("libvirtd", "libvirt-sock")];
+
+/// A dozen mounts. Measured: 30 ms; the rest is for a machine that is busy.
+const START: Duration = Duration::from_secs(10);
+
+/// The kernel kills whatever runs in the lab and waits for it. Measured with six nodes: under 1 s.
+const END: Duration = Duration::from_secs(15);
+
+/// What programs in the lab find in `PATH`, whatever the user has.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A living holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holder(pub(crate) ProcessId);
+
+impl Holder {
+    /// Starts a holder for the lab.
+    pub(super) fn start(paths: &LabPaths) -> Result<Self, LabError> {
+        let directory = paths.libvirt();
+        prepare(&directory)?;
+        let log = directory.join("holder.log");
+        let stderr = fs::File::create(&log).map_err(LabError::io("making", &log))?;
+        let mut command = Command::new("setsid");
+        command
+            .args([
+                "--fork",
+                "unshare",
+                "--net",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--mount-proc",
+            ])
+            // Unmounts on the host must reach the lab, or it would keep the user's disks busy.
+            .args([
+                "--propagation",
+                "slave",
+                "sh",
+                "-euc",
+                include_str!("holder.sh"),
+                "holder",
+            ])
+            .arg(paths.root())
+            .current_dir("/")
+            .env_clear()
+            .env("PATH", PATH)
+            .env(MARK, paths.root())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr);
+        let mut child = command.spawn().map_err(missing("setsid", "util-linux"))?;
+        let answer = child
+            .stdout
+            .take()
+            .map(|output| first_line(output, START))
+            .transpose();
+        child
+            .wait()
+            .map_err(LabError::io("starting the holder of", paths.root()))?;
+        let holder = marked(paths.root()).into_iter().find(|process| {
+            // Its own number in its own namespace. `unshare`, which waits for it, is marked as well.
+            matches!(process.numbers()[..], [_, 1])
+        });
+        match (answer, holder) {
+            (Ok(Some(line)), Some(process)) if line == "ready" => Ok(Self(process)),
+            _ => Err(LabError::Holder {
+                root: paths.root().to_owned(),
+                log: fs::read_to_string(&log)
+                    .unwrap_or_default()
+                    .trim()
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// Starts what does not answer of libvirt's daemons; their names are returned.
+    pub(super) fn ensure_daemons(self) -> Result<Vec<&'static str>, LabError> {
+        let mut started = Vec::new();
+        for (daemon, socket) in DAEMONS {
+            if self.answers(socket) {
+                continue;
+            }
+            let output = self
+                .command("timeout")
+                .args(["30", daemon, "--daemon"])
+                .env_clear()
+                .env("PATH", PATH)
+                .env("LIBVIRT_DRIVER_DIR", format!("{LAB}/libvirt/drivers"))
+                .stdin(Stdio::null())
+                .output()
+                .map_err(missing("nsenter", "util-linux"))?;
+            // It returns when its socket is there. 127: the program is missing.
+            if output.status.code() == Some(127) {
+                return Err(LabError::Missing {
+                    tool: daemon.to_owned(),
+                    package: "libvirt-daemon",
+                });
+            }
+            if !output.status.success() || !self.answers(socket) {
+                let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                return Err(LabError::Daemon { daemon, said });
+            }
+            started.push(daemon);
+        }
+        Ok(started)
+    }
+
+    /// Whether libvirtd takes connections.
+    pub(super) fn libvirtd_answers(self) -> bool {
+        self.answers("libvirt-sock")
+    }
+
+    fn answers(self, socket: &str) -> bool {
+        UnixStream::connect(self.runtime_directory().join(socket)).is_ok()
+    }
+
+    /// The directory of libvirt's sockets, as seen from outside. Short, since a socket's path has 107 bytes at most.
+    pub(super) fn runtime_directory(self) -> Utf8PathBuf {
+        format!("/proc/{}/root/run/libvirt", self.0.pid).into()
+    }
+
+    /// Returns a command that runs in all the lab's namespaces.
+    pub(crate) fn command(self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--target={}", self.0.pid))
+            .args(["--net", "--mount", "--pid", "--", program]);
+        command
+    }
+}
+
+/// Returns the processes that were started to hold the lab in this directory, half-made ones included.
+pub(super) fn marked(root: &Utf8Path) -> Vec<ProcessId> {
+    process::all()
+        .filter(|process| process.environment(MARK).as_deref() == Some(root.as_str()))
+        .collect()
+}
+
+/// Ends every holder of the lab in this directory, and with it everything that runs there.
+pub(super) fn end(root: &Utf8Path) -> Result<(), LabError> {
+    let failed = |error| LabError::io("ending the processes of", root)(error);
+    let deadline = Instant::now() + END;
+    // Again until none is left: one may have been about to start another.
+    loop {
+        let holders = marked(root);
+        let Some(first) = holders.first() else {
+            return Ok(());
+        };
+        for holder in &holders {
+            holder.kill().map_err(failed)?;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !first.wait_gone(left).map_err(failed)? {
+            return Err(LabError::Unkillable {
+                root: root.to_owned(),
+                pid: first.pid,
+            });
+        }
+    }
+}
+
+/// Writes the daemons' configuration and gathers the drivers that they may load.
+fn prepare(directory: &Utf8Path) -> Result<(), LabError> {
+    let files = [
+        // Whoever may pass through the lab's directory, which is root's alone, may connect.
+        (
+            "etc/libvirtd.conf",
+            "auth_unix_rw = \"none\"\nunix_sock_rw_perms = \"0700\"\nunix_sock_ro_perms = \"0700\"\n",
+        ),
+        // Nodes are privileged containers; a profile made for others would only break them in odd ways.
+        ("etc/lxc.conf", "security_driver = \"none\"\n"),
+    ];
+    for directory in [directory.join("etc"), directory.join("drivers")] {
+        fs::create_dir_all(&directory).map_err(LabError::io("making", &directory))?;
+    }
+    for (name, text) in files {
+        let file = directory.join(name);
+        fs::write(&file, text).map_err(LabError::io("writing", &file))?;
+    }
+    let installed = drivers()?;
+    for (driver, package) in DRIVERS {
+        let name = format!("libvirt_driver_{driver}.so");
+        let Some(installed) = installed
+            .iter()
+            .map(|place| place.join(&name))
+            .find(|file| file.exists())
+        else {
+            return Err(LabError::Missing {
+                tool: format!("libvirt's {driver} driver"),
+                package,
+            });
+        };
+        let link = directory.join("drivers").join(name);
+        match std::os::unix::fs::symlink(&installed, &link) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(LabError::io("making", &link)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Returns where libvirt's drivers may be installed: `/usr/lib/ARCHITECTURE/libvirt` on Debian, `/usr/lib64` elsewhere.
+fn drivers() -> Result<Vec<Utf8PathBuf>, LabError> {
+    let library = Utf8Path::new("/usr/lib");
+    let mut places = vec![Utf8PathBuf::from("/usr/lib64"), library.to_owned()];
+    for entry in library
+        .read_dir_utf8()
+        .map_err(LabError::io("reading", library))?
+    {
+        places.push(entry.map_err(LabError::io("reading", library))?.into_path());
+    }
+    Ok(places
+        .into_iter()
+        .map(|place| place.join("libvirt/connection-driver"))
+        .collect())
+}
+
+/// Reads one line, waiting at most `patience`; what came until then if the other side has closed.
+fn first_line(
+    mut output: impl io::Read + std::os::fd::AsFd,
+    patience: Duration,
+) -> io::Result<String> {
+    let deadline = Instant::now() + patience;
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        if poll(&mut [PollFd::new(&output, PollFlags::IN)], Some(&left))? == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let mut byte = [0];
+        if output.read(&mut byte)? == 0 {
+            break;
+        }
+        line.extend(byte);
+    }
+    Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+}
+
+fn missing(tool: &'static str, package: &'static str) -> impl FnOnce(io::Error) -> LabError {
+    move |error| match error.kind() {
+        io::ErrorKind::NotFound => LabError::Missing {
+            tool: tool.to_owned(),
+            package,
+        },
+        _ => LabError::io("running", Utf8Path::new(tool))(error),
+    }
+}

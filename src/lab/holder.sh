@@ -1,0 +1,24 @@
+# PID 1 of a private lab, in namespaces of its own (network, mount, PID). $1: the lab's directory.
+# Everything that runs in the lab is below this process, and ends with it.
+cd "$1/libvirt"
+
+# libvirt's places, all of them ours; /run also hides the host's D-Bus, so that no host service is asked.
+mkdir -p etc run/host run/lab run/libvirt var/cache/libvirt var/log/libvirt
+mkdir -p var/lib/libvirt/dnsmasq # libvirt keeps the bridge's MAC addresses there and does not make it
+ln -sfn /run var/run
+
+# The host's files stay within reach below /run/host: the store is read there.
+mount --rbind / run/host
+# libvirt looks for cgroups in every mount; one set of them is enough.
+umount -R -l run/host/proc run/host/sys run/host/dev
+mount --bind "$1" run/lab
+mount --rbind run /run
+mount --bind var /var
+mount --bind etc /etc/libvirt
+# libvirt 9 cannot use both cgroup versions at once and fails where it finds them.
+if grep -q ' /sys/fs/cgroup/unified ' /proc/self/mounts; then umount /sys/fs/cgroup/unified; fi
+
+ip link set lo up
+echo ready
+# Ignored, so that the kernel reaps the orphans that PID 1 inherits.
+exec env --ignore-signal=CHLD sleep infinity >/dev/null
