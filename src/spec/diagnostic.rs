@@ -78,8 +78,8 @@ impl Mark {
     }
 
     /// Marks another place, with words.
-    pub(super) fn related(mut self, span: Option<Range<usize>>, label: impl Into<String>) -> Self {
-        self.related = span.map(|span| (span, label.into()));
+    pub(super) fn related(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+        self.related = Some((span, label.into()));
         self
     }
 }

@@ -7,18 +7,26 @@ use camino::Utf8PathBuf;
 use ipnet::Ipv4Net;
 
 use super::diagnostic::{Diagnostics, Mark, ValueError};
-use super::reader::{Reader, Scalar};
+use super::reader::{Reader, Scalar, Section};
 use super::units::{Memory, parse_duration};
-use super::{Budgets, ClusterSpec, Machine, rules};
+use super::{Budgets, ClusterSpec, Machine, Tuning, rules};
 use crate::name::{ClusterName, NameError};
 use crate::yaml;
+
+/// The most control-plane nodes: etcd advises against more than 7, and 9 addresses are kept for them.
+pub(super) const MAX_CONTROL_PLANE: u8 = 9;
 
 /// The largest file that is read. The default one, with comments, has 3 KiB.
 const MAX_BYTES: usize = 1 << 20;
 
-/// The least memory of each kind of node. For a control-plane node it is kubeadm's own limit (`ControlPlaneMem`, 1700
-/// MiB); the other two are what such a node uses at its peak (haproxy; kubelet and containerd) with room for some pods.
-const MIN_MEMORY: [Memory; 3] = [Memory::mib(1700), Memory::mib(512), Memory::mib(128)];
+/// The least memory of a control-plane node: kubeadm refuses less (`ControlPlaneMem`).
+const MIN_CONTROL_PLANE_MEMORY: Memory = Memory::mib(1700);
+
+/// The least memory of a worker: kubelet, containerd and the cluster's own pods, with room for a few more.
+const MIN_WORKER_MEMORY: Memory = Memory::mib(512);
+
+/// The least memory of a load balancer: haproxy and an SSH server, with room.
+const MIN_LOAD_BALANCER_MEMORY: Memory = Memory::mib(128);
 
 /// A valid file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,11 +77,8 @@ fn read(text: &str, machine: &Machine) -> (Option<ClusterSpec>, Vec<Mark>) {
     let Some(spec) = cluster(&mut reader, &node) else {
         return (None, reader.marks);
     };
-    let Reader {
-        mut marks,
-        positions,
-    } = reader;
-    marks.extend(rules::check(&spec, &positions, machine));
+    let mut marks = reader.marks;
+    marks.extend(rules::check(&spec, &reader.positions, machine));
     (Some(spec), marks)
 }
 
@@ -93,94 +98,79 @@ fn cluster(reader: &mut Reader, node: &yaml::Node) -> Option<ClusterSpec> {
     reader.value(&root, "name", &mut spec.name, name);
     reader.value(&root, "kubernetes", &mut spec.kubernetes, text);
 
-    let [control_plane_memory, worker_memory, load_balancer_memory] = MIN_MEMORY;
-    let section = reader.open(&root, "controlPlane");
+    let (section, nodes) = (reader.open(&root, "controlPlane"), &mut spec.control_plane);
     reader.value(
         &section,
         "count",
-        &mut spec.control_plane.count,
-        number(1..=9),
+        &mut nodes.count,
+        number(1..=MAX_CONTROL_PLANE),
     );
     reader.value(
         &section,
         "memory",
-        &mut spec.control_plane.memory,
-        memory(control_plane_memory),
+        &mut nodes.memory,
+        memory(MIN_CONTROL_PLANE_MEMORY),
     );
     // Two are kubeadm's own limit (`ControlPlaneNumCPU`).
-    reader.value(
-        &section,
-        "cpus",
-        &mut spec.control_plane.cpus,
-        number(2..=64),
-    );
+    reader.value(&section, "cpus", &mut nodes.cpus, number(2..=64));
 
-    let section = reader.open(&root, "workers");
-    reader.value(&section, "count", &mut spec.workers.count, number(0..=224));
+    let (section, nodes) = (reader.open(&root, "workers"), &mut spec.workers);
+    // As many as a /24 has addresses for.
+    reader.value(&section, "count", &mut nodes.count, number(0..=224));
     reader.value(
         &section,
         "memory",
-        &mut spec.workers.memory,
-        memory(worker_memory),
+        &mut nodes.memory,
+        memory(MIN_WORKER_MEMORY),
     );
-    reader.value(&section, "cpus", &mut spec.workers.cpus, number(1..=64));
+    reader.value(&section, "cpus", &mut nodes.cpus, number(1..=64));
 
-    let section = reader.open(&root, "loadBalancer");
-    reader.value(
-        &section,
-        "count",
-        &mut spec.load_balancer.count,
-        load_balancers,
-    );
+    let (section, nodes) = (reader.open(&root, "loadBalancer"), &mut spec.load_balancer);
+    reader.value(&section, "count", &mut nodes.count, load_balancers);
     reader.value(
         &section,
         "memory",
-        &mut spec.load_balancer.memory,
-        memory(load_balancer_memory),
+        &mut nodes.memory,
+        memory(MIN_LOAD_BALANCER_MEMORY),
     );
-    reader.value(
-        &section,
-        "cpus",
-        &mut spec.load_balancer.cpus,
-        number(1..=64),
-    );
-    reader.value(&section, "tuning", &mut spec.load_balancer.tuning, text);
+    reader.value(&section, "cpus", &mut nodes.cpus, number(1..=64));
+    reader.value(&section, "tuning", &mut nodes.tuning, text);
 
-    let section = reader.open(&root, "network");
-    reader.value(&section, "cidr", &mut spec.network.cidr, range);
-    reader.value(&section, "podSubnet", &mut spec.network.pod_subnet, range);
+    let (section, network) = (reader.open(&root, "network"), &mut spec.network);
+    reader.value(&section, "cidr", &mut network.cidr, range);
+    reader.value(&section, "podSubnet", &mut network.pod_subnet, range);
     reader.value(
         &section,
         "serviceSubnet",
-        &mut spec.network.service_subnet,
+        &mut network.service_subnet,
         range,
     );
 
-    let section = reader.open(&root, "hypervisor");
-    reader.value(&section, "driver", &mut spec.hypervisor.driver, text);
-    reader.value(&section, "connect", &mut spec.hypervisor.connect, text);
+    let (section, hypervisor) = (reader.open(&root, "hypervisor"), &mut spec.hypervisor);
+    reader.value(&section, "driver", &mut hypervisor.driver, text);
+    reader.value(&section, "connect", &mut hypervisor.connect, text);
 
     reader.value(&root, "certificates", &mut spec.certificates, text);
     reader.value(&root, "manifests", &mut spec.manifests, directory);
-
-    let section = reader.open(&root, "budgets");
-    spec.budgets = Budgets::of(spec.load_balancer.tuning);
-    let budgets = &mut spec.budgets;
-    for (key, target) in [
-        ("newConnectionOutage", &mut budgets.new_connection_outage),
-        (
-            "reusedConnectionOutage",
-            &mut budgets.reused_connection_outage,
-        ),
-        ("readOutage", &mut budgets.read_outage),
-        ("writeOutage", &mut budgets.write_outage),
-        ("watchGap", &mut budgets.watch_gap),
-        ("podsElsewhere", &mut budgets.pods_elsewhere),
-        ("nodeReady", &mut budgets.node_ready),
-    ] {
-        reader.value(&section, key, target, |scalar| parse_duration(scalar.text));
-    }
+    spec.budgets = budgets(reader, &root, spec.load_balancer.tuning);
     Some(spec)
+}
+
+fn budgets(reader: &mut Reader, root: &Section<'_>, tuning: Tuning) -> Budgets {
+    let section = reader.open(root, "budgets");
+    let mut wish = Budgets::of(tuning);
+    for (key, budget) in [
+        ("newConnectionOutage", &mut wish.new_connection_outage),
+        ("reusedConnectionOutage", &mut wish.reused_connection_outage),
+        ("readOutage", &mut wish.read_outage),
+        ("writeOutage", &mut wish.write_outage),
+        ("watchGap", &mut wish.watch_gap),
+        ("podsElsewhere", &mut wish.pods_elsewhere),
+        ("nodeReady", &mut wish.node_ready),
+    ] {
+        reader.value(&section, key, budget, |scalar| parse_duration(scalar.text));
+    }
+    wish
 }
 
 fn text<T: FromStr<Err = ValueError>>(scalar: Scalar<'_>) -> Result<T, ValueError> {

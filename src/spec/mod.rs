@@ -3,10 +3,13 @@
 //! [`load`] turns the file's text into a [`ClusterSpec`], or into [`Diagnostics`]: everything that is wrong with it, each
 //! with its place, a snippet and a hint.
 
+mod capacity;
 mod choice;
 mod diagnostic;
+pub mod layout;
 mod load;
 mod machine;
+mod ranges;
 mod reader;
 mod rules;
 mod schema;

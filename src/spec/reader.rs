@@ -58,19 +58,19 @@ pub(super) struct Scalar<'t> {
 #[derive(Debug)]
 pub(super) struct Section<'t> {
     name: &'static str,
-    /// Where it begins, in bytes.
-    start: usize,
     entries: BTreeMap<&'static str, (&'t Node, &'t Node)>,
 }
 
 /// What has been found so far.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
+    /// Where the first key stands, in bytes: the place of what is missing.
+    start: usize,
     pub(super) marks: Vec<Mark>,
     pub(super) positions: Positions,
 }
 
-/// Where values stand, by path (`network.cidr`); a section (`network`) stands at its key.
+/// Where values stand, by path: `name`, `network.cidr`.
 #[derive(Debug, Default)]
 pub(super) struct Positions {
     given: BTreeMap<String, Range<usize>>,
@@ -93,7 +93,10 @@ impl Reader {
     /// Opens the whole file as the top level.
     pub(super) fn root<'t>(&mut self, node: &'t Node) -> Option<Section<'t>> {
         match &node.value {
-            Value::Mapping(entries) => Some(self.section("", node.span.start, entries)),
+            Value::Mapping(entries) => {
+                self.start = node.span.start;
+                Some(self.section("", entries))
+            }
             _ => {
                 let error = ValueError::new("the file is not a list of `key: value` lines");
                 self.marks.push(
@@ -110,17 +113,13 @@ impl Reader {
     pub(super) fn open<'t>(&mut self, root: &Section<'t>, name: &'static str) -> Section<'t> {
         let mut section = Section {
             name,
-            start: root.start,
             entries: BTreeMap::new(),
         };
-        let Some((key, value)) = root.entries.get(name) else {
+        let Some((_, value)) = root.entries.get(name) else {
             return section;
         };
-        self.positions
-            .given
-            .insert(name.to_owned(), key.span.clone());
         match &value.value {
-            Value::Mapping(entries) => section = self.section(name, value.span.start, entries),
+            Value::Mapping(entries) => section = self.section(name, entries),
             Value::Scalar { text, plain: true } if is_null(text) => {}
             _ => {
                 let error = ValueError::new(format!("`{name}` is a section, with keys of its own"));
@@ -149,7 +148,7 @@ impl Reader {
         let (result, span) = match &node.value {
             Value::Scalar { text, plain: true } if is_null(text) => {
                 let error = ValueError::new("has no value")
-                    .hint("write one, or leave the key out for the default");
+                    .hint("write one; a key that has a default may also be left out");
                 (Err(error), name.span.clone())
             }
             Value::Scalar { text, plain } => (
@@ -182,16 +181,11 @@ impl Reader {
     pub(super) fn require(&mut self, root: &Section<'_>, key: &'static str, hint: &str) {
         if !root.entries.contains_key(key) {
             let error = ValueError::new(format!("`{key}` is missing")).hint(hint);
-            self.marks.push(error.at(root.start..root.start));
+            self.marks.push(error.at(self.start..self.start));
         }
     }
 
-    fn section<'t>(
-        &mut self,
-        name: &'static str,
-        start: usize,
-        entries: &'t [(Node, Node)],
-    ) -> Section<'t> {
+    fn section<'t>(&mut self, name: &'static str, entries: &'t [(Node, Node)]) -> Section<'t> {
         let known = keys_of(name);
         let mut found = BTreeMap::<&'static str, (&Node, &Node)>::new();
         let mut unknown = Vec::new();
@@ -208,10 +202,8 @@ impl Reader {
                         let error =
                             ValueError::new(format!("`{}` is given twice", path(name, known)));
                         let mark = error.hint("keep one of the two").at(key.span.clone());
-                        self.marks.push(
-                            mark.label("again")
-                                .related(Some(first.span.clone()), "first"),
-                        );
+                        self.marks
+                            .push(mark.label("again").related(first.span.clone(), "first"));
                     } else {
                         found.insert(known, (key, value));
                     }
@@ -243,7 +235,6 @@ impl Reader {
         }
         Section {
             name,
-            start,
             entries: found,
         }
     }

@@ -33,6 +33,7 @@ pub struct ClusterSpec {
     /// The version of the file's format.
     pub api_version: ApiVersion,
     /// The cluster's name, and the lab's: lower-case letters, digits and `-`, at most 20 characters.
+    #[schemars(extend("examples" = ["demo"]))]
     pub name: ClusterName,
     /// The Kubernetes version of every node.
     #[schemars(default)]
