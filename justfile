@@ -9,11 +9,11 @@ default:
 
 # Cluster up, failover proven, report written, cluster down (root)
 vmtest *SCENARIOS:
-    cargo test --quiet --locked --test vmtests -- {{ SCENARIOS }}
+    REGENT_VMTEST=1 cargo test --quiet --locked --test vmtests -- {{ SCENARIOS }}
 
 # Every scenario of vmtests/ (root)
 e2e:
-    cargo test --quiet --locked --test vmtests -- --all
+    REGENT_VMTEST=1 cargo test --quiet --locked --test vmtests -- --all
 
 # The tests that need no cluster
 test:

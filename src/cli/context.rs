@@ -46,6 +46,19 @@ impl Context {
         Ok(self.file(&Machine::default())?.plan)
     }
 
+    /// Labs need root from the first step on; better said before an image is built.
+    ///
+    /// # Errors
+    /// When the process is not root's.
+    pub fn need_root(&self) -> Result<(), Failure> {
+        if rustix::process::geteuid().is_root() {
+            Ok(())
+        } else {
+            Err(Failure::machine("labs are root's, and this process is not")
+                .hint("run it with sudo"))
+        }
+    }
+
     /// Shows what the user should look at in the command's file.
     pub fn warn(&self, warnings: &Diagnostics) {
         if self.global.json {

@@ -1,7 +1,7 @@
 //! What can go wrong, seen from the outside: every library error mapped to a kind, hints and an exit code.
 
 use std::error::Error;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -14,6 +14,7 @@ use crate::node::NodeError;
 use crate::recipe::RecipeError;
 use crate::site::SiteError;
 use crate::spec::Diagnostics;
+use crate::verify::{EvidenceError, VerifyError};
 
 /// How a command ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +180,7 @@ impl From<io::Error> for Failure {
     /// Standard output could not be written; files have errors of their own that name the path.
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::new(Kind::BrokenPipe, error),
+            ErrorKind::BrokenPipe => Self::new(Kind::BrokenPipe, error),
             _ => Self::operation(error),
         }
     }
@@ -193,13 +194,50 @@ impl From<NodeError> for Failure {
 
 impl From<HypervisorError> for Failure {
     fn from(error: HypervisorError) -> Self {
-        Self::operation(error)
+        match error {
+            HypervisorError::DaemonDead => Self::operation(error).hint("regent up"),
+            HypervisorError::State { .. } => {
+                Self::operation(error).hint("`regent status` shows every node's state")
+            }
+            _ => Self::operation(error),
+        }
     }
 }
 
 impl From<LabError> for Failure {
     fn from(error: LabError) -> Self {
+        match error {
+            LabError::Missing { package, .. } => {
+                Self::machine(error).hint(format!("apt-get install {package}"))
+            }
+            LabError::Io { ref source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                Self::machine(error).hint("labs are root's: run it with sudo")
+            }
+            LabError::Busy { .. } => Self::operation(error)
+                .hint("wait for it, or end it; `down` then works from any state"),
+            LabError::NameTaken { .. } => Self::operation(error)
+                .hint("give this cluster another `name`, or take the other one down"),
+            LabError::Holder { .. } | LabError::Daemon { .. } => {
+                Self::operation(error).hint("`regent doctor` looks at what a lab needs")
+            }
+            LabError::Libvirt { source, .. } => (*source).into(),
+            _ => Self::operation(error),
+        }
+    }
+}
+
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Self {
         Self::operation(error)
+    }
+}
+
+impl From<EvidenceError> for Failure {
+    fn from(error: EvidenceError) -> Self {
+        match error {
+            EvidenceError::Write { .. } => Self::operation(error),
+            _ => Self::usage(error),
+        }
     }
 }
 

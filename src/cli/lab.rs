@@ -39,7 +39,8 @@ impl Context {
         )
     }
 
-    /// Runs `work` on the running lab of the command's file, as [`on_lab`](Self::on_lab) does.
+    /// Runs `work` on the running lab of the command's file, as [`on_lab`](Self::on_lab) does; an interrupt drops
+    /// it, and the failure's hint is then `left`.
     pub(super) fn on_site<T>(
         &self,
         left: &str,
@@ -47,25 +48,26 @@ impl Context {
     ) -> Result<T, Failure> {
         let plan = self.plan()?;
         let lab = self.lab(&plan)?;
-        self.on_lab(lab, plan, Vec::new(), left, work)
+        self.on_lab(lab, plan, Vec::new(), async |site| {
+            self.or_interrupt(left, work(site)).await
+        })
     }
 
-    /// Runs `work` on a lab's runtime, this thread in the lab's network from now on; an interrupt drops `work`, and
-    /// the failure's hint is then `left`.
+    /// Runs `work`, which sees to interrupts itself, on a lab's runtime, this thread in the lab's network from now
+    /// on.
     pub(super) fn on_lab<T>(
         &self,
         lab: Arc<Lab>,
         plan: Plan,
         parts: Vec<(String, Utf8PathBuf)>,
-        left: &str,
         work: impl AsyncFnOnce(Site) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let runtime = lab.runtime()?;
         lab.enter_network()?;
-        let result = runtime.block_on(self.or_interrupt(left, async {
-            let site = Site::open(plan, lab, parts, self.events()).await?;
-            work(site).await
-        }));
+        let result = runtime.block_on(async {
+            let site = Site::open(plan, lab, parts, self.events());
+            work(self.or_interrupt("nothing was done yet", site).await?).await
+        });
         // A libvirt call that hangs must not keep the command from ending.
         runtime.shutdown_background();
         result

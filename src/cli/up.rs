@@ -39,6 +39,7 @@ impl Up {
             file = context.file(&Machine::observe())?;
         }
         context.warn(&file.warnings);
+        context.need_root()?;
         let plan = file.plan;
         recipe::check_reachable(&paths, &plan)?;
         context.events().note(format!(
@@ -51,13 +52,9 @@ impl Up {
             let (plan, events) = (plan.clone(), context.events());
             context.blocking(LEFT, move || Lab::enter(&paths, &plan, &events))?
         };
-        let outcome = context.on_lab(
-            Arc::new(lab),
-            plan,
-            image.parts.clone(),
-            LEFT,
-            async |site| Ok(recipe::up(&site, &image).await?),
-        )?;
+        let outcome = context.on_lab(Arc::new(lab), plan, image.parts.clone(), async |site| {
+            context.or_interrupt(LEFT, recipe::up(&site, &image)).await
+        })?;
         let (word, text) = match outcome {
             recipe::Outcome::Unchanged => (
                 "unchanged",

@@ -50,9 +50,9 @@ const PROGRAMS: &[(&str, &str, bool)] = &[
     ("libvirtd", "libvirt-daemon", true),
     // A package of its own from Debian 13 on, which libvirt-daemon depends on.
     ("virtlogd", "libvirt-daemon", true),
-    ("dnsmasq", "dnsmasq-base", true),
     ("ip", "iproute2", true),
     ("iptables", "iptables", true),
+    ("kill", "procps", true),
     ("mount", "mount", true),
     ("nsenter", "util-linux", true),
     ("unshare", "util-linux", true),
@@ -83,7 +83,13 @@ pub fn examine(state: &Utf8Path, store: &Utf8Path) -> Vec<Finding> {
             .iter()
             .map(|&(program, package, needed)| program_finding(program, package, needed)),
     );
-    findings.extend([lxc_driver(), qemu_user(), go(), memory()]);
+    findings.push(libvirt_driver_finding("lxc", "libvirt-daemon-driver-lxc"));
+    // Part of libvirt-daemon in Debian 12, of its own from 13 on, where the lxc driver depends on it.
+    findings.push(libvirt_driver_finding(
+        "network",
+        "libvirt-daemon-driver-lxc",
+    ));
+    findings.extend([go(), memory()]);
     findings.push(disk("disk of the state", state));
     findings.push(disk("disk of the store", store));
     findings
@@ -204,15 +210,15 @@ fn find_program(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-fn lxc_driver() -> Finding {
-    let state = match libvirt_driver("lxc") {
+fn libvirt_driver_finding(name: &str, package: &str) -> Finding {
+    let state = match libvirt_driver(name) {
         Some(path) => fine(path.display().to_string()),
         None => missing(
-            "libvirt's lxc driver is not installed",
-            "apt-get install libvirt-daemon-driver-lxc",
+            format!("libvirt's {name} driver is not installed"),
+            format!("apt-get install {package}"),
         ),
     };
-    finding("lxc driver", state)
+    finding(format!("{name} driver"), state)
 }
 
 /// Where a driver of libvirt's is; the directory's name holds the architecture.
@@ -224,23 +230,6 @@ fn libvirt_driver(name: &str) -> Option<PathBuf> {
         .map(|entry| entry.path().join("libvirt/connection-driver"))
         .map(|dir| dir.join(format!("libvirt_driver_{name}.so")))
         .find(|driver| driver.exists())
-}
-
-/// libvirtd looks this user up whenever its qemu driver is installed, and exits where it is missing, even if no
-/// virtual machine is wanted. Debian makes the user in libvirt-daemon-system, which a lab does not need.
-fn qemu_user() -> Finding {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let state = if libvirt_driver("qemu").is_none() {
-        fine("none needed: libvirt's qemu driver is not installed")
-    } else if facts::has_account(&passwd, "libvirt-qemu") {
-        fine("libvirt-qemu")
-    } else {
-        missing(
-            "no user `libvirt-qemu`, and libvirtd does not start without it",
-            "useradd --system --user-group --no-create-home --home-dir /var/lib/libvirt --shell /usr/sbin/nologin libvirt-qemu",
-        )
-    };
-    finding("libvirt's user", state)
 }
 
 fn go() -> Finding {

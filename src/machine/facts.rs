@@ -43,13 +43,6 @@ pub(super) fn missing_controllers<'a>(
     wanted.iter().copied().filter(|c| !has(c)).collect()
 }
 
-/// Whether a user or group stands in `/etc/passwd` or `/etc/group`.
-pub(super) fn has_account(database: &str, name: &str) -> bool {
-    database
-        .lines()
-        .any(|line| line.split(':').next() == Some(name))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,12 +75,5 @@ mod tests {
         assert!(knows_filesystem(text, "overlay"));
         assert!(knows_filesystem(text, "ext4"));
         assert!(!knows_filesystem(text, "over"));
-    }
-
-    #[test]
-    fn accounts_match_whole_names() {
-        let passwd = "root:x:0:0::/root:/bin/sh\nlibvirt-qemu2:x:1:1::/:/bin/false\n";
-        assert!(has_account(passwd, "root"));
-        assert!(!has_account(passwd, "libvirt-qemu"));
     }
 }

@@ -1,0 +1,258 @@
+//! Tells stories one after the other on one cluster, and counts.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use futures::future::LocalBoxFuture;
+use regent::cli::interrupt;
+use regent::cli::show::{Face, Show, duration};
+use regent::cluster_file::ClusterFile;
+use regent::image;
+use regent::lab::{Lab, LabPaths};
+use regent::machine::{self, State};
+use regent::site::Site;
+use regent::spec::Machine;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{Cluster, Told};
+
+/// A story: its name, and how it is told.
+pub struct Story {
+    pub name: &'static str,
+    pub tell: for<'a> fn(&'a Cluster) -> LocalBoxFuture<'a, Told>,
+}
+
+/// The cluster's file.
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vmtests/cluster.yaml");
+
+/// Tells the stories that the arguments ask for.
+pub fn main(all: &'static [Story]) -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.iter().any(|arg| arg == "--list") {
+        all.iter()
+            .for_each(|story| println!("{}: test", story.name));
+        return ExitCode::SUCCESS;
+    }
+    let chosen = choose(all, &args);
+    if chosen.is_empty() {
+        eprintln!("no story has a name with {args:?}; --list names them");
+        return 2.into();
+    }
+    let mut count = Count::default();
+    if !switched_on("REGENT_VMTEST") {
+        println!("SKIPPED, every story: they make a lab, which takes minutes and needs root");
+        println!("`just vmtest` tells the main one, `just e2e` all; both set REGENT_VMTEST=1");
+        count.skipped = chosen.len();
+    } else if let Some(lacking) = lacking() {
+        println!("SKIPPED, every story: this machine {lacking}");
+        count.skipped = chosen.len();
+        // Where the stories are what counts, none told is a failure.
+        if std::env::var("CI").is_ok_and(|ci| ci == "true") {
+            println!("with CI=true that is a failure");
+            count = Count {
+                failed: chosen.len(),
+                ..Count::default()
+            };
+        }
+    } else if let Err(error) = tell_all(&chosen, &mut count) {
+        println!("FAILED  {}", explain(&*error));
+        count.failed += 1;
+    }
+    println!(
+        "\n{} passed, {} failed, {} skipped",
+        count.passed, count.failed, count.skipped
+    );
+    if count.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// What became of the stories.
+#[derive(Default)]
+struct Count {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+fn choose<'s>(all: &'s [Story], args: &[String]) -> Vec<&'s Story> {
+    if args.iter().any(|arg| arg == "--all") {
+        return all.iter().collect();
+    }
+    let words: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    if words.is_empty() {
+        return all.iter().take(1).collect();
+    }
+    all.iter()
+        .filter(|story| words.iter().any(|word| story.name.contains(word.as_str())))
+        .collect()
+}
+
+/// What this machine lacks for a lab, in words.
+fn lacking() -> Option<String> {
+    let paths = Directories::from_environment();
+    let lacking: Vec<_> = machine::examine(&paths.state, &paths.store)
+        .into_iter()
+        .filter_map(|finding| match finding.state {
+            State::Missing { what, mend } => Some(format!("{what} ({mend})")),
+            State::Fine { .. } | State::Doubtful { .. } => None,
+        })
+        .collect();
+    (!lacking.is_empty()).then(|| format!("lacks what a lab needs: {}", lacking.join("; ")))
+}
+
+/// Where labs and the store are, as for the program.
+struct Directories {
+    state: Utf8PathBuf,
+    store: Utf8PathBuf,
+}
+
+impl Directories {
+    fn from_environment() -> Self {
+        let directory = |name, default: &str| {
+            std::env::var(name).map_or_else(|_| default.into(), Utf8PathBuf::from)
+        };
+        Self {
+            state: directory("REGENT_STATE", "/var/lib/regent"),
+            store: directory("REGENT_STORE", "/var/lib/regent/store"),
+        }
+    }
+}
+
+/// Makes the cluster, tells the stories, removes the cluster. Making and removing count as stories of their own.
+fn tell_all(stories: &[&'static Story], count: &mut Count) -> Result<(), Box<dyn Error>> {
+    // Fails only when a provider is installed already, and then there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let interrupted = interrupt::listen()?;
+    let show = Show::start(Face::choose(false))?;
+    let events = show.events();
+    let directories = Directories::from_environment();
+    let file = ClusterFile::read(Utf8Path::new(FILE), &Machine::observe())?;
+    let paths = LabPaths::new(&directories.state, &file.plan.cluster);
+
+    let image = image::realise(&directories.store, file.plan.kubernetes, &events)?;
+    // What an earlier run kept is not what this run makes.
+    Lab::down(&paths, &events)?;
+    let begin = Instant::now();
+    let lab = Arc::new(Lab::enter(&paths, &file.plan, &events)?);
+    let runtime = lab.runtime()?;
+    lab.enter_network()?;
+    let told = runtime.block_on(async {
+        let parts = image.parts.clone();
+        let site = Site::open(file.plan.clone(), lab, parts, events.clone()).await?;
+        let mut cluster = Cluster {
+            site,
+            image,
+            file: FILE.into(),
+            story: "up",
+        };
+        let told = tell("from_one_file_to_a_cluster", &show, count, async {
+            unless(&interrupted, cluster.up()).await?;
+            Ok(format!(
+                "{} nodes in {}",
+                cluster.site.plan.nodes.len(),
+                duration(begin.elapsed())
+            ))
+        });
+        if !told.await {
+            return Ok(());
+        }
+        for story in stories {
+            cluster.story = story.name;
+            let told = tell(story.name, &show, count, async {
+                // Whatever the story before left behind.
+                unless(&interrupted, cluster.up()).await?;
+                unless(&interrupted, (story.tell)(&cluster)).await
+            });
+            let told = told.await;
+            if interrupted.is_cancelled() || (!told && keep()) {
+                break;
+            }
+        }
+        Ok::<_, Box<dyn Error>>(())
+    });
+    runtime.shutdown_background();
+    told?;
+    if count.failed > 0 && keep() {
+        println!("{}", way_in());
+        return Ok(());
+    }
+    let begin = Instant::now();
+    Lab::down(&paths, &events)?;
+    show.flush();
+    println!(
+        "ok      nothing_is_left: down in {}",
+        duration(begin.elapsed())
+    );
+    count.passed += 1;
+    Ok(())
+}
+
+/// Tells one story and says what became of it; true if it passed.
+async fn tell(
+    name: &str,
+    show: &Show,
+    count: &mut Count,
+    story: impl Future<Output = Told>,
+) -> bool {
+    println!("telling {name}");
+    let begin = Instant::now();
+    let told = story.await;
+    show.flush();
+    let took = duration(begin.elapsed());
+    match told {
+        Ok(seen) => {
+            println!("ok      {name} ({took}): {seen}");
+            count.passed += 1;
+            true
+        }
+        Err(error) => {
+            println!("FAILED  {name} ({took}): {}", explain(&*error));
+            count.failed += 1;
+            false
+        }
+    }
+}
+
+/// Awaits `work` unless the user interrupts.
+async fn unless<T>(
+    interrupted: &CancellationToken,
+    work: impl Future<Output = Result<T, Box<dyn Error>>>,
+) -> Result<T, Box<dyn Error>> {
+    tokio::select! {
+        result = work => result,
+        () = interrupted.cancelled() => Err("interrupted".into()),
+    }
+}
+
+/// Whether to keep the cluster when a story failed.
+fn keep() -> bool {
+    switched_on("REGENT_KEEP")
+}
+
+fn switched_on(variable: &str) -> bool {
+    std::env::var(variable).is_ok_and(|value| !matches!(value.as_str(), "" | "0"))
+}
+
+fn way_in() -> String {
+    let regent = format!("{} -f {FILE}", env!("CARGO_BIN_EXE_regent"));
+    format!(
+        "\nREGENT_KEEP: the cluster runs on. To get in:\n  {regent} status\n  {regent} ssh m1\n  {regent} kubectl get pods -A\nand to end it:\n  {regent} down"
+    )
+}
+
+/// An error and its causes on one line.
+fn explain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
+}

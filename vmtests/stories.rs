@@ -1,0 +1,153 @@
+//! The stories.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use regent::recipe::Outcome;
+use regent::verify::{Scenario, Target};
+
+use crate::cluster::{Cluster, Told};
+use crate::runner::Story;
+
+/// Every story, in the order in which they are told. The first is the main one.
+pub const ALL: &[Story] = &[
+    Story {
+        name: "failover_of_the_etcd_leader",
+        tell: |cluster| failover_of_the_etcd_leader(cluster).boxed_local(),
+    },
+    Story {
+        name: "up_again_changes_nothing",
+        tell: |cluster| up_again_changes_nothing(cluster).boxed_local(),
+    },
+    Story {
+        name: "the_commands_see_the_cluster",
+        tell: |cluster| the_commands_see_the_cluster(cluster).boxed_local(),
+    },
+    Story {
+        name: "failover_of_an_etcd_follower",
+        tell: |cluster| failover_of_an_etcd_follower(cluster).boxed_local(),
+    },
+    Story {
+        name: "soft_kill_of_the_etcd_leader",
+        tell: |cluster| soft_kill_of_the_etcd_leader(cluster).boxed_local(),
+    },
+    Story {
+        name: "a_worker_is_lost",
+        tell: |cluster| a_worker_is_lost(cluster).boxed_local(),
+    },
+    Story {
+        name: "the_load_balancer_restarts",
+        tell: |cluster| the_load_balancer_restarts(cluster).boxed_local(),
+    },
+    Story {
+        name: "a_killed_node_comes_back",
+        tell: |cluster| a_killed_node_comes_back(cluster).boxed_local(),
+    },
+];
+
+/// The power of the node with the etcd leader is cut while clients read, write and watch. Others are elected, the
+/// load balancer drops the dead API server, and nothing that was acknowledged is lost.
+async fn failover_of_the_etcd_leader(cluster: &Cluster) -> Told {
+    cluster
+        .survives(Scenario::power_cut(Target::EtcdLeader))
+        .await
+}
+
+/// `up` on a healthy cluster looks, and does nothing.
+async fn up_again_changes_nothing(cluster: &Cluster) -> Told {
+    match cluster.up().await? {
+        Outcome::Unchanged => Ok("unchanged".to_owned()),
+        Outcome::Changed => Err("`up` on a healthy cluster changed something".into()),
+    }
+}
+
+/// Everything that a user does with a running cluster works from the command line.
+async fn the_commands_see_the_cluster(cluster: &Cluster) -> Told {
+    let nodes = cluster.regent(&["kubectl", "get", "nodes", "--no-headers"], 0)?;
+    let ready = nodes
+        .lines()
+        .filter(|line| line.contains(" Ready "))
+        .count();
+    expect(ready == 5, format!("5 nodes are Ready, not {ready}"))?;
+
+    let status = cluster.regent(&["status", "--json"], 0)?;
+    let status: serde_json::Value = serde_json::from_str(&status)?;
+    let leaders = status["nodes"].as_array().map_or(0, |nodes| {
+        nodes.iter().filter(|node| node["etcd"] == "leader").count()
+    });
+    expect(
+        leaders == 1,
+        format!("there is one etcd leader, not {leaders}"),
+    )?;
+
+    let name = cluster.regent(&["ssh", "master1", "hostname"], 0)?;
+    expect(
+        name == "m1\n",
+        format!("master1 calls itself m1, not {name:?}"),
+    )?;
+    // The exit code is the command's own.
+    cluster.regent(&["ssh", "w1", "exit 7"], 7)?;
+    cluster.regent(&["exec", "--", "sh", "-c", "exit 9"], 9)?;
+
+    let kubeconfig = cluster.regent(&["exec", "--", "sh", "-c", "cat \"$KUBECONFIG\""], 0)?;
+    let printed = cluster.regent(&["kubeconfig"], 0)?;
+    expect(
+        kubeconfig == printed,
+        "exec and kubeconfig mean the same file",
+    )?;
+
+    let journal = cluster.regent(&["logs", "m1", "--unit", "kubelet", "--lines", "5"], 0)?;
+    expect(journal.contains("kubelet"), "kubelet's journal is there")?;
+    cluster.regent(&["logs", "m7"], 2)?;
+    cluster.regent(&["up"], 0)?;
+    Ok("kubectl, status, ssh, exec, kubeconfig, logs, up".to_owned())
+}
+
+/// A control-plane node without the leader loses power: no election, but its API server is gone.
+async fn failover_of_an_etcd_follower(cluster: &Cluster) -> Told {
+    cluster
+        .survives(Scenario::power_cut(Target::EtcdFollower))
+        .await
+}
+
+/// The same node as in the main story, but its peers see their connections closed.
+async fn soft_kill_of_the_etcd_leader(cluster: &Cluster) -> Told {
+    cluster.survives(Scenario::kill(Target::EtcdLeader)).await
+}
+
+/// A worker loses power: its pods must become Ready on the other one.
+async fn a_worker_is_lost(cluster: &Cluster) -> Told {
+    cluster
+        .survives(Scenario::power_cut(Target::AnyWorker))
+        .await
+}
+
+/// haproxy restarts: every connection ends, and clients come back.
+async fn the_load_balancer_restarts(cluster: &Cluster) -> Told {
+    cluster.survives(Scenario::restart_load_balancer()).await
+}
+
+/// A killed control-plane node is started from its disk: Ready within 30 s, its API server balanced again, its
+/// member in the quorum.
+async fn a_killed_node_comes_back(cluster: &Cluster) -> Told {
+    let m2 = "m2".parse()?;
+    cluster.kill(&m2).await?;
+    // The node lease is renewed every 10 s; with fast tuning 20 s of silence make it not Ready.
+    cluster
+        .until_ready(&m2, false, Duration::from_secs(60))
+        .await?;
+    cluster.start(&m2).await?;
+    let took = cluster
+        .until_ready(&m2, true, Duration::from_secs(30))
+        .await?;
+    cluster.healthy(Duration::from_secs(60)).await?;
+    Ok(format!("Ready {:.1} s after its start", took.as_secs_f64()))
+}
+
+fn expect(holds: bool, what: impl Into<String>) -> Result<(), Box<dyn std::error::Error>> {
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("expected: {}", what.into()).into())
+    }
+}
