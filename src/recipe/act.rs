@@ -114,6 +114,7 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let started = Instant::now();
+        let mut last = Vec::new();
         loop {
             let checks = health::check(self.site, kubernetes).await;
             let missing: Vec<String> = checks
@@ -132,6 +133,14 @@ impl<'a> Run<'a> {
                     after: started.elapsed(),
                     checks: missing,
                 });
+            }
+            if missing != last {
+                let what = missing.join("; ");
+                self.site.events.emit(Event::Observed {
+                    subject: "waiting".to_owned(),
+                    what,
+                });
+                last = missing;
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }

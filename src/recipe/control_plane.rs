@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::name::NodeName;
 use crate::node::NodeFile;
 use crate::plan::NodeRole;
-use crate::recipe::kubeadm::{self, Run};
+use crate::recipe::kubeadm::{self, Run, Success};
 use crate::recipe::lookup::{planned, session};
 use crate::recipe::{RecipeError, etcd};
 use crate::render;
@@ -83,7 +83,7 @@ pub(super) async fn make_authority(site: &Site, node: &NodeName) -> Result<(), R
             what: "kubeadm init phase certs ca",
             arguments,
             config,
-            joins: false,
+            success: Success::Prepared,
         },
     )
     .await
@@ -104,7 +104,9 @@ pub(super) async fn init(site: &Site, node: &NodeName) -> Result<JoinSecrets, Re
             what: "kubeadm init",
             arguments,
             config,
-            joins: true,
+            success: Success::Member {
+                api: Some(planned(site, node)?.address),
+            },
         },
     )
     .await?;
@@ -141,7 +143,7 @@ pub(super) async fn mint(site: &Site) -> Result<JoinSecrets, RecipeError> {
         what: "kubeadm init phase upload-certs",
         arguments,
         config,
-        joins: false,
+        success: Success::Prepared,
     };
     kubeadm::run(site, &member, run).await?;
     join_secrets(site, secrets.token, Some(secrets.certificate_key)).await
@@ -164,7 +166,9 @@ pub(super) async fn join(
         what: "kubeadm join",
         arguments: "join --config CONFIG",
         config,
-        joins: true,
+        success: Success::Member {
+            api: (plan.role == NodeRole::ControlPlane).then_some(plan.address),
+        },
     };
     kubeadm::run(site, node, run).await
 }
