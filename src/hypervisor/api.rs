@@ -323,7 +323,7 @@ impl Inner {
                 }
             }
         }
-        lxc::prepare(&self.place, &self.plan, node, media)?;
+        lxc::prepare(&self.place, node, media)?;
         let document = render::libvirt::lxc_domain(&self.plan, node, &self.place.node(&node.name))
             .map_err(|source| HypervisorError::Xml {
                 name: node.domain.clone(),

@@ -2,11 +2,11 @@
 
 use super::NodeMedia;
 use crate::node::NodeFile;
-use crate::plan::{NodePlan, Plan};
+use crate::plan::NodePlan;
 
-/// Returns the files that make a root file system this node's: its keys and addresses, and what is planned for it,
-/// so that it boots with its routes and need not be told them first.
-pub(super) fn files(plan: &Plan, node: &NodePlan, media: &NodeMedia) -> Vec<NodeFile> {
+/// Returns the files that make a root file system this node's: its keys, and what is planned for it, so that it boots
+/// with its address and routes and need not be told them first.
+pub(super) fn files(node: &NodePlan, media: &NodeMedia) -> Vec<NodeFile> {
     let file = |path: &str, mode, content: String| NodeFile {
         path: path.into(),
         mode,
@@ -16,11 +16,6 @@ pub(super) fn files(plan: &Plan, node: &NodePlan, media: &NodeMedia) -> Vec<Node
         file("/etc/hostname", 0o644, format!("{}\n", node.name)),
         // Empty: systemd makes one up at the first boot.
         file("/etc/machine-id", 0o444, String::new()),
-        file(
-            "/etc/systemd/network/10-lab.network",
-            0o644,
-            networkd(plan, node),
-        ),
         file(
             "/etc/ssh/ssh_host_ed25519_key",
             0o600,
@@ -43,14 +38,4 @@ pub(super) fn files(plan: &Plan, node: &NodePlan, media: &NodeMedia) -> Vec<Node
 
 fn line(text: &str) -> String {
     format!("{}\n", text.trim_end())
-}
-
-/// The interface, found by its address since its name depends on the driver. Routes stand in a planned drop-in.
-fn networkd(plan: &Plan, node: &NodePlan) -> String {
-    format!(
-        "[Match]\nMACAddress={}\n\n[Network]\nAddress={}/{}\nLinkLocalAddressing=no\n",
-        node.mac,
-        node.address,
-        plan.network.cidr.prefix_len()
-    )
 }

@@ -17,7 +17,7 @@ use crate::lab::cgroup;
 use crate::lab::process::{self, ProcessId};
 use crate::name::NodeName;
 use crate::node::NodeFile;
-use crate::plan::{NodePlan, Plan};
+use crate::plan::NodePlan;
 use crate::render::libvirt::DATA_DIRECTORIES;
 
 /// After a SIGKILL to PID 1 the kernel ends a node's processes in a few ms; more only if a disk hangs.
@@ -41,18 +41,13 @@ pub(super) struct Container {
 
 /// Makes everything that the domain refers to: directories, identity, the mounted overlay. Idempotent; what an
 /// interrupted call left half-made is made again.
-pub(super) fn prepare(
-    place: &Place,
-    plan: &Plan,
-    node: &NodePlan,
-    media: &NodeMedia,
-) -> Result<()> {
+pub(super) fn prepare(place: &Place, node: &NodePlan, media: &NodeMedia) -> Result<()> {
     let directory = place.paths.node(&node.name);
     for name in ["work", "root", "var"] {
         make_directory(&node.name, &directory.join(name), 0o755)?;
     }
     once(&node.name, &directory.join("upper"), |upper| {
-        identity::files(plan, node, media)
+        identity::files(node, media)
             .iter()
             .try_for_each(|file| write(&node.name, upper, file))
     })?;

@@ -8,36 +8,33 @@ use super::identity::{MacAddresses, bridge, uuid};
 use super::{NetworkPlan, NodePlan, NodeRole, Plan, PlannedFile};
 use crate::name::NodeName;
 use crate::render;
-use crate::spec::{ClusterSpec, Driver, Memory};
+use crate::spec::{ClusterSpec, Driver, Memory, layout};
 
-/// The gateway's place in the nodes' range. Place 10 is kept for a virtual IP.
-const GATEWAY: u32 = 1;
-
-/// The place of each role's first node in the nodes' range, its index in the pod range, and the letters of its name.
-/// Each role has room to grow without moving another: 10 load balancers, 9 control-plane nodes, the rest workers.
+/// What a role's nodes are called, and where the first of them stands in the nodes' range and in the pod range.
 struct Places {
+    prefix: &'static str,
     address: u32,
     pods: Option<u32>,
-    prefix: &'static str,
 }
 
 fn places(role: NodeRole) -> Places {
-    match role {
-        NodeRole::LoadBalancer => Places {
-            address: 11,
-            pods: None,
-            prefix: "lb",
-        },
-        NodeRole::ControlPlane => Places {
-            address: 21,
-            pods: Some(0),
-            prefix: "m",
-        },
-        NodeRole::Worker => Places {
-            address: 31,
-            pods: Some(16),
-            prefix: "w",
-        },
+    let (prefix, address, pods) = match role {
+        NodeRole::LoadBalancer => ("lb", layout::FIRST_LOAD_BALANCER_HOST, None),
+        NodeRole::ControlPlane => (
+            "m",
+            layout::FIRST_CONTROL_PLANE_HOST,
+            Some(layout::FIRST_CONTROL_PLANE_SUBNET),
+        ),
+        NodeRole::Worker => (
+            "w",
+            layout::FIRST_WORKER_HOST,
+            Some(layout::FIRST_WORKER_SUBNET),
+        ),
+    };
+    Places {
+        prefix,
+        address,
+        pods,
     }
 }
 
@@ -45,7 +42,7 @@ fn places(role: NodeRole) -> Places {
 /// arguments give the same plan, always and everywhere.
 ///
 /// What belongs to a node follows from its cluster's name, its role and its number alone, so adding a node changes
-/// nothing of another but the two files that must name it: `/etc/hosts` and the routes to its pods. A further
+/// nothing of another but the two files that must name it: `/etc/hosts` and `10-lab.network`, which routes to its pods. A further
 /// control-plane node also stands in the load balancers' `haproxy.cfg`.
 pub fn derive(spec: &ClusterSpec, driver: Driver, manifests: Vec<(String, String)>) -> Plan {
     let mut macs = MacAddresses::default();
@@ -110,8 +107,8 @@ fn network(spec: &ClusterSpec, macs: &mut MacAddresses) -> NetworkPlan {
         uuid: uuid(&[cluster]),
         mac: macs.draw(&[cluster]),
         cidr,
-        gateway: host(cidr, GATEWAY),
-        endpoint: host(cidr, places(NodeRole::LoadBalancer).address),
+        gateway: host(cidr, layout::GATEWAY_HOST),
+        endpoint: host(cidr, layout::FIRST_LOAD_BALANCER_HOST),
         pod_subnet: spec.network.pod_subnet.trunc(),
         service_subnet: spec.network.service_subnet.trunc(),
     }
@@ -177,12 +174,8 @@ fn node_files(plan: &Plan, node: &NodePlan) -> Vec<PlannedFile> {
         let conflist = render::cni::conflist(subnet);
         files.push(file("/etc/cni/net.d/10-regent.conflist", conflist));
     }
-    // A drop-in of the file that the driver writes for the interface's address.
-    let routes = render::network::routes(plan, node);
-    files.push(file(
-        "/etc/systemd/network/10-lab.network.d/routes.conf",
-        routes,
-    ));
+    let interface = render::network::interface(plan, node);
+    files.push(file("/etc/systemd/network/10-lab.network", interface));
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files
 }

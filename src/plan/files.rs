@@ -1,25 +1,51 @@
 //! Every generated file, for a review or a diff.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::summary;
 use super::{NodePlan, NodeRole, Plan};
 use crate::render::kubeadm::{self, InitSecrets, JoinSecrets};
-use crate::spec::CertificateMode;
+use crate::render::libvirt;
+use crate::spec::{CertificateMode, Driver};
+use crate::xml::XmlError;
 use crate::yaml;
+
+/// Why a plan's files could not be written as text.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FilesError {
+    /// A document of kubeadm's.
+    #[error("cannot write a kubeadm document")]
+    Kubeadm(#[from] yaml::Error),
+    /// A document of libvirt's.
+    #[error("cannot write a libvirt document")]
+    Libvirt(#[from] XmlError),
+}
 
 /// Returns the relative path and text of every file that is generated for the plan, in the order of their paths:
 ///
 /// * `steps.txt`: what the recipe does, in an order
+/// * `libvirt/network.xml`, `libvirt/<node>.xml`; `LAB` stands for the lab's directory
 /// * `nodes/<node>/root/…`: what the recipe writes into the node, by its path there
 /// * `nodes/<node>/kubeadm-init.yaml` or `kubeadm-join.yaml`, with placeholders where secrets will stand
 /// * `manifests/…`: the user's own
-pub fn files(plan: &Plan) -> Result<Vec<(Utf8PathBuf, String)>, yaml::Error> {
+pub fn files(plan: &Plan) -> Result<Vec<(Utf8PathBuf, String)>, FilesError> {
     let mut steps = String::new();
     // Writing to a string cannot fail.
     let _ = summary::steps(plan, &mut steps);
-    let mut files: Vec<(Utf8PathBuf, String)> = vec![("steps.txt".into(), steps)];
+    let mut files: Vec<(Utf8PathBuf, String)> = vec![
+        ("steps.txt".into(), steps),
+        (
+            "libvirt/network.xml".into(),
+            libvirt::network(&plan.network)?,
+        ),
+    ];
     for node in &plan.nodes {
+        if plan.driver == Driver::Lxc {
+            let directory = Utf8Path::new("LAB/nodes").join(node.name.as_str());
+            let domain = libvirt::lxc_domain(plan, node, &directory)?;
+            files.push((format!("libvirt/{}.xml", node.name).into(), domain));
+        }
         let directory = Utf8PathBuf::from(format!("nodes/{}", node.name));
         for file in &node.files {
             let path = directory.join(format!("root{}", file.path));

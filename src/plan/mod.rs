@@ -11,7 +11,7 @@ mod types;
 mod tests;
 
 pub use derive::derive;
-pub use files::files;
+pub use files::{FilesError, files};
 pub use step::Step;
 pub use summary::summary;
 pub use types::{MacAddress, NetworkPlan, NodePlan, NodeRole, Plan, PlannedFile, Uuid};

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// `host-local` and `portmap`.
 ///
 /// * `isGateway`: the bridge has the subnet's first address and is the pods' default route.
-/// * `ipMasq` off: pods are routed (see [`super::network::routes`]), so every node sees the pod's own address.
+/// * `ipMasq` off: pods are routed (see [`super::network::interface`]), so every node sees the pod's own address.
 /// * `hairpinMode`: a pod may reach itself through its service.
 /// * 1.0.0 is the newest version that Debian's plugins (1.1.1) speak.
 pub fn conflist(subnet: Ipv4Net) -> String {

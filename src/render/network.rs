@@ -19,14 +19,22 @@ pub fn hosts(plan: &Plan) -> String {
     text
 }
 
-/// Writes the drop-in of systemd-networkd that routes a node's traffic.
+/// Writes `/etc/systemd/network/10-lab.network`: a node's address and where its traffic goes.
 ///
+/// * The interface is found by its MAC address: its name depends on what runs the node.
 /// * A default route, though it may lead nowhere: without one kubeadm finds no address to bind to, and packets to
 ///   service addresses are refused before kube-proxy's rules see them.
 /// * A route to each other node's pods. This is the whole pod network: no daemon, no overlay, nothing that must run
 ///   before the first pod. In networkd's hands the routes survive a reboot. A load balancer talks to no pod.
-pub fn routes(plan: &Plan, node: &NodePlan) -> String {
-    let mut text = format!("[Network]\nGateway={}\n", plan.network.gateway);
+pub fn interface(plan: &Plan, node: &NodePlan) -> String {
+    let network = &plan.network;
+    let mut text = format!(
+        "[Match]\nMACAddress={}\n\n[Network]\nAddress={}/{}\nGateway={}\nLinkLocalAddressing=no\n",
+        node.mac,
+        node.address,
+        network.cidr.prefix_len(),
+        network.gateway
+    );
     if node.pod_subnet.is_none() {
         return text;
     }
