@@ -24,10 +24,9 @@ check:
     cargo fmt --check
     cargo clippy --quiet --locked --all-targets -- -D warnings
 
-# The time of every step of `up`, several runs
+# The time of every step of `up`, several runs (root); REGENT_RIVAL='command' is timed in turn
 bench RUNS="3":
-    cargo build --quiet --locked
-    bench/up {{ RUNS }}
+    cargo test --quiet --locked --test vmtests -- --bench {{ RUNS }}
 
 # Build everything in the store again and compare the bits (root)
 reproduce:

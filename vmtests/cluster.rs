@@ -3,17 +3,22 @@
 use std::error::Error;
 use std::fmt::Display;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
+use regent::event::Events;
 use regent::hypervisor::Fault;
 use regent::image::NodeImage;
 use regent::kubernetes::Kubernetes;
+use regent::lab::Lab;
 use regent::name::NodeName;
 use regent::recipe::{self, Outcome};
 use regent::site::Site;
 use regent::verify::{self, Ruling, Scenario, Verdict};
+
+use crate::place::{FILE, Place};
 
 /// What became of a story: a line that says what was seen, or why it went wrong.
 pub type Told = Result<String, Box<dyn Error>>;
@@ -21,14 +26,26 @@ pub type Told = Result<String, Box<dyn Error>>;
 /// The running cluster, and what can be done to it.
 pub struct Cluster {
     pub site: Site,
-    pub image: NodeImage,
-    /// The cluster's file, for commands.
-    pub file: Utf8PathBuf,
+    image: NodeImage,
     /// The story that is told, for the name of its evidence.
     pub story: &'static str,
 }
 
 impl Cluster {
+    /// The cluster of a lab that was entered; nothing of it need run yet.
+    pub async fn new(
+        place: &Place,
+        lab: Arc<Lab>,
+        events: &Events,
+    ) -> Result<Self, Box<dyn Error>> {
+        let parts = place.image.parts.clone();
+        Ok(Self {
+            site: Site::open(place.plan.clone(), lab, parts, events.clone()).await?,
+            image: place.image.clone(),
+            story: "up",
+        })
+    }
+
     /// Brings the cluster to what was planned, from wherever the story before left it.
     pub async fn up(&self) -> Result<Outcome, Box<dyn Error>> {
         Ok(recipe::up(&self.site, &self.image).await?)
@@ -107,7 +124,7 @@ impl Cluster {
     /// Runs `regent -f FILE ARGS…` to its end; its standard output if it ended with `code`.
     pub fn regent(&self, args: &[&str], code: i32) -> Told {
         let output = Command::new(env!("CARGO_BIN_EXE_regent"))
-            .args(["-f", self.file.as_str()])
+            .args(["-f", FILE])
             .args(args)
             .output()?;
         if output.status.code() == Some(code) {
@@ -117,7 +134,7 @@ impl Cluster {
         Err(format!("regent {args:?}: {}, not {code}: {stderr}", output.status).into())
     }
 
-    pub async fn kubernetes(&self) -> Result<Kubernetes, Box<dyn Error>> {
+    async fn kubernetes(&self) -> Result<Kubernetes, Box<dyn Error>> {
         Ok(Kubernetes::connect(&self.site.kubeconfig()).await?)
     }
 }

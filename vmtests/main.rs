@@ -6,6 +6,7 @@
 //! cargo test --test vmtests -- --all         every story
 //! cargo test --test vmtests -- worker soft  those whose names contain a word
 //! cargo test --test vmtests -- --list        their names
+//! cargo test --test vmtests -- --bench 3     no story: the time of every step of `up`, three runs
 //! ```
 //!
 //! They share one cluster, `vmtests/cluster.yaml`, made before the first and removed after the last.
@@ -19,7 +20,9 @@
     reason = "a program of its own, whose output is its result"
 )]
 
+mod bench;
 mod cluster;
+mod place;
 mod runner;
 mod stories;
 

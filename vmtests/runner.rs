@@ -5,28 +5,22 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use camino::{Utf8Path, Utf8PathBuf};
 use futures::future::LocalBoxFuture;
 use regent::cli::interrupt;
 use regent::cli::show::{Face, Show, duration};
-use regent::cluster_file::ClusterFile;
-use regent::image;
-use regent::lab::{Lab, LabPaths};
+use regent::lab::Lab;
 use regent::machine::{self, State};
-use regent::site::Site;
-use regent::spec::Machine;
 use tokio_util::sync::CancellationToken;
 
+use crate::bench;
 use crate::cluster::{Cluster, Told};
+use crate::place::{self, Place};
 
 /// A story: its name, and how it is told.
 pub struct Story {
     pub name: &'static str,
     pub tell: for<'a> fn(&'a Cluster) -> LocalBoxFuture<'a, Told>,
 }
-
-/// The cluster's file.
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vmtests/cluster.yaml");
 
 /// Tells the stories that the arguments ask for.
 pub fn main(all: &'static [Story]) -> ExitCode {
@@ -35,6 +29,17 @@ pub fn main(all: &'static [Story]) -> ExitCode {
         all.iter()
             .for_each(|story| println!("{}: test", story.name));
         return ExitCode::SUCCESS;
+    }
+    // Fails only when a provider is installed already, and then there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    if let Some(runs) = bench_runs(&args) {
+        return match bench::bench(runs) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {}", explain(&*error));
+                ExitCode::FAILURE
+            }
+        };
     }
     let chosen = choose(all, &args);
     if chosen.is_empty() {
@@ -72,6 +77,16 @@ pub fn main(all: &'static [Story]) -> ExitCode {
     }
 }
 
+/// How many runs `--bench` asks for.
+fn bench_runs(args: &[String]) -> Option<usize> {
+    let at = args.iter().position(|arg| arg == "--bench")?;
+    Some(
+        args.get(at + 1)
+            .and_then(|runs| runs.parse().ok())
+            .unwrap_or(3),
+    )
+}
+
 /// What became of the stories.
 #[derive(Default)]
 struct Count {
@@ -95,8 +110,8 @@ fn choose<'s>(all: &'s [Story], args: &[String]) -> Vec<&'s Story> {
 
 /// What this machine lacks for a lab, in words.
 fn lacking() -> Option<String> {
-    let paths = Directories::from_environment();
-    let lacking: Vec<_> = machine::examine(&paths.state, &paths.store)
+    let (state, store) = place::directories();
+    let lacking: Vec<_> = machine::examine(&state, &store)
         .into_iter()
         .filter_map(|finding| match finding.state {
             State::Missing { what, mend } => Some(format!("{what} ({mend})")),
@@ -106,51 +121,20 @@ fn lacking() -> Option<String> {
     (!lacking.is_empty()).then(|| format!("lacks what a lab needs: {}", lacking.join("; ")))
 }
 
-/// Where labs and the store are, as for the program.
-struct Directories {
-    state: Utf8PathBuf,
-    store: Utf8PathBuf,
-}
-
-impl Directories {
-    fn from_environment() -> Self {
-        let directory = |name, default: &str| {
-            std::env::var(name).map_or_else(|_| default.into(), Utf8PathBuf::from)
-        };
-        Self {
-            state: directory("REGENT_STATE", "/var/lib/regent"),
-            store: directory("REGENT_STORE", "/var/lib/regent/store"),
-        }
-    }
-}
-
 /// Makes the cluster, tells the stories, removes the cluster. Making and removing count as stories of their own.
 fn tell_all(stories: &[&'static Story], count: &mut Count) -> Result<(), Box<dyn Error>> {
-    // Fails only when a provider is installed already, and then there is one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let interrupted = interrupt::listen()?;
     let show = Show::start(Face::choose(false))?;
     let events = show.events();
-    let directories = Directories::from_environment();
-    let file = ClusterFile::read(Utf8Path::new(FILE), &Machine::observe())?;
-    let paths = LabPaths::new(&directories.state, &file.plan.cluster);
-
-    let image = image::realise(&directories.store, file.plan.kubernetes, &events)?;
+    let place = Place::open(&events)?;
     // What an earlier run kept is not what this run makes.
-    Lab::down(&paths, &events)?;
+    Lab::down(&place.paths, &events)?;
     let begin = Instant::now();
-    let lab = Arc::new(Lab::enter(&paths, &file.plan, &events)?);
+    let lab = Arc::new(Lab::enter(&place.paths, &place.plan, &events)?);
     let runtime = lab.runtime()?;
     lab.enter_network()?;
     let told = runtime.block_on(async {
-        let parts = image.parts.clone();
-        let site = Site::open(file.plan.clone(), lab, parts, events.clone()).await?;
-        let mut cluster = Cluster {
-            site,
-            image,
-            file: FILE.into(),
-            story: "up",
-        };
+        let mut cluster = Cluster::new(&place, lab, &events).await?;
         let told = tell("from_one_file_to_a_cluster", &show, count, async {
             unless(&interrupted, cluster.up()).await?;
             Ok(format!(
@@ -183,7 +167,7 @@ fn tell_all(stories: &[&'static Story], count: &mut Count) -> Result<(), Box<dyn
         return Ok(());
     }
     let begin = Instant::now();
-    Lab::down(&paths, &events)?;
+    Lab::down(&place.paths, &events)?;
     show.flush();
     println!(
         "ok      nothing_is_left: down in {}",
@@ -240,7 +224,7 @@ fn switched_on(variable: &str) -> bool {
 }
 
 fn way_in() -> String {
-    let regent = format!("{} -f {FILE}", env!("CARGO_BIN_EXE_regent"));
+    let regent = format!("{} -f {}", env!("CARGO_BIN_EXE_regent"), place::FILE);
     format!(
         "\nREGENT_KEEP: the cluster runs on. To get in:\n  {regent} status\n  {regent} ssh m1\n  {regent} kubectl get pods -A\nand to end it:\n  {regent} down"
     )
