@@ -8,6 +8,7 @@ use std::time::Instant;
 use futures::future::LocalBoxFuture;
 use regent::cli::interrupt;
 use regent::cli::show::{Face, Show, duration};
+use regent::image::NodeImage;
 use regent::lab::Lab;
 use regent::machine::{self, State};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,15 @@ use crate::place::{self, Place};
 /// A story: its name, and how it is told.
 pub struct Story {
     pub name: &'static str,
-    pub tell: for<'a> fn(&'a Cluster) -> LocalBoxFuture<'a, Told>,
+    pub tell: Tell,
+}
+
+/// How a story is told.
+pub enum Tell {
+    /// On labs of its own, while the shared cluster is not there.
+    Alone(fn(&NodeImage) -> Told),
+    /// On the shared cluster.
+    Shared(for<'a> fn(&'a Cluster) -> LocalBoxFuture<'a, Told>),
 }
 
 /// Tells the stories that the arguments ask for.
@@ -121,84 +130,115 @@ fn lacking() -> Option<String> {
     (!lacking.is_empty()).then(|| format!("lacks what a lab needs: {}", lacking.join("; ")))
 }
 
-/// Makes the cluster, tells the stories, removes the cluster. Making and removing count as stories of their own.
+/// Tells the stories that need no cluster, then those that share one.
 fn tell_all(stories: &[&'static Story], count: &mut Count) -> Result<(), Box<dyn Error>> {
     let interrupted = interrupt::listen()?;
     let show = Show::start(Face::choose(false))?;
-    let events = show.events();
-    let place = Place::open(&events)?;
+    let place = Place::open(&show.events())?;
     // What an earlier run kept is not what this run makes.
-    Lab::down(&place.paths, &events)?;
-    let begin = Instant::now();
-    let lab = Arc::new(Lab::enter(&place.paths, &place.plan, &events)?);
-    let runtime = lab.runtime()?;
-    lab.enter_network()?;
-    let told = runtime.block_on(async {
-        let mut cluster = Cluster::new(&place, lab, &events).await?;
-        let told = tell("from_one_file_to_a_cluster", &show, count, async {
-            unless(&interrupted, cluster.up()).await?;
-            Ok(format!(
-                "{} nodes in {}",
-                cluster.site.plan.nodes.len(),
-                duration(begin.elapsed())
-            ))
-        });
-        if !told.await {
-            return Ok(());
-        }
-        for story in stories {
-            cluster.story = story.name;
-            let told = tell(story.name, &show, count, async {
-                // Whatever the story before left behind.
-                unless(&interrupted, cluster.up()).await?;
-                unless(&interrupted, (story.tell)(&cluster)).await
-            });
-            let told = told.await;
-            if interrupted.is_cancelled() || (!told && keep()) {
-                break;
+    Lab::down(&place.paths, &show.events())?;
+    let mut shared = Vec::new();
+    for story in stories {
+        match story.tell {
+            Tell::Alone(tell) => {
+                let begin = begin(story.name);
+                count.end(story.name, &show, begin, tell(&place.image));
             }
+            Tell::Shared(tell) => shared.push((story.name, tell)),
         }
-        Ok::<_, Box<dyn Error>>(())
-    });
-    runtime.shutdown_background();
-    told?;
-    if count.failed > 0 && keep() {
+        if interrupted.is_cancelled() {
+            return Err("interrupted".into());
+        }
+    }
+    if shared.is_empty() {
+        return Ok(());
+    }
+    let failed_before = count.failed;
+    if let Err(error) = on_cluster(&place, &show, &interrupted, &shared, count) {
+        println!("FAILED  {}", explain(&*error));
+        count.failed += 1;
+    }
+    if count.failed > failed_before && keep() {
         println!("{}", way_in());
         return Ok(());
     }
-    let begin = Instant::now();
-    Lab::down(&place.paths, &events)?;
-    show.flush();
-    println!(
-        "ok      nothing_is_left: down in {}",
-        duration(begin.elapsed())
-    );
-    count.passed += 1;
+    let begin = begin("nothing_is_left");
+    let down = Lab::down(&place.paths, &show.events());
+    let told = down
+        .map(|()| "the lab is down".to_owned())
+        .map_err(Into::into);
+    count.end("nothing_is_left", &show, begin, told);
     Ok(())
 }
 
-/// Tells one story and says what became of it; true if it passed.
-async fn tell(
-    name: &str,
+/// A story on the shared cluster.
+type OnCluster = (
+    &'static str,
+    for<'a> fn(&'a Cluster) -> LocalBoxFuture<'a, Told>,
+);
+
+/// Makes the cluster, which is a story of its own, and tells the others on it.
+fn on_cluster(
+    place: &Place,
     show: &Show,
+    interrupted: &CancellationToken,
+    stories: &[OnCluster],
     count: &mut Count,
-    story: impl Future<Output = Told>,
-) -> bool {
-    println!("telling {name}");
-    let begin = Instant::now();
-    let told = story.await;
-    show.flush();
-    let took = duration(begin.elapsed());
-    match told {
-        Ok(seen) => {
-            println!("ok      {name} ({took}): {seen}");
-            count.passed += 1;
-            true
+) -> Result<(), Box<dyn Error>> {
+    let first = "from_one_file_to_a_cluster";
+    let begun = begin(first);
+    let lab = Arc::new(Lab::enter(&place.paths, &place.plan, &show.events())?);
+    let runtime = lab.runtime()?;
+    lab.enter_network()?;
+    let told = runtime.block_on(async {
+        let mut cluster = Cluster::new(place, lab, &show.events()).await?;
+        let up = unless(interrupted, cluster.up()).await;
+        let nodes = place.plan.nodes.len();
+        let told = up.map(|_| format!("{nodes} nodes, every check holds"));
+        if !count.end(first, show, begun, told) {
+            return Ok(());
         }
-        Err(error) => {
-            println!("FAILED  {name} ({took}): {}", explain(&*error));
-            count.failed += 1;
-            false
+        for (name, tell) in stories {
+            cluster.story = name;
+            let begun = begin(name);
+            let told = unless(interrupted, async {
+                // Whatever the story before left behind.
+                cluster.up().await?;
+                tell(&cluster).await
+            });
+            let passed = count.end(name, show, begun, told.await);
+            if interrupted.is_cancelled() || (!passed && keep()) {
+                break;
+            }
+        }
+        Ok(())
+    });
+    // A libvirt call that hangs must not keep the process from going on.
+    runtime.shutdown_background();
+    told
+}
+
+fn begin(name: &str) -> Instant {
+    println!("telling {name}");
+    Instant::now()
+}
+
+impl Count {
+    /// Says what became of a story, and counts it; true if it passed.
+    fn end(&mut self, name: &str, show: &Show, begun: Instant, told: Told) -> bool {
+        show.flush();
+        let took = duration(begun.elapsed());
+        match told {
+            Ok(seen) => {
+                println!("ok      {name} ({took}): {seen}");
+                self.passed += 1;
+                true
+            }
+            Err(error) => {
+                println!("FAILED  {name} ({took}): {}", explain(&*error));
+                self.failed += 1;
+                false
+            }
         }
     }
 }

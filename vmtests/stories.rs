@@ -7,41 +7,41 @@ use regent::recipe::Outcome;
 use regent::verify::{Scenario, Target};
 
 use crate::cluster::{Cluster, Told};
-use crate::runner::Story;
+use crate::runner::{Story, Tell};
 
 /// Every story, in the order in which they are told. The first is the main one.
 pub const ALL: &[Story] = &[
     Story {
         name: "failover_of_the_etcd_leader",
-        tell: |cluster| failover_of_the_etcd_leader(cluster).boxed_local(),
+        tell: Tell::Shared(|cluster| failover_of_the_etcd_leader(cluster).boxed_local()),
     },
     Story {
         name: "up_again_changes_nothing",
-        tell: |cluster| up_again_changes_nothing(cluster).boxed_local(),
+        tell: Tell::Shared(|cluster| up_again_changes_nothing(cluster).boxed_local()),
     },
     Story {
         name: "the_commands_see_the_cluster",
-        tell: |cluster| the_commands_see_the_cluster(cluster).boxed_local(),
+        tell: Tell::Shared(|cluster| the_commands_see_the_cluster(cluster).boxed_local()),
     },
     Story {
         name: "failover_of_an_etcd_follower",
-        tell: |cluster| failover_of_an_etcd_follower(cluster).boxed_local(),
+        tell: Tell::Shared(|cluster| failover_of_an_etcd_follower(cluster).boxed_local()),
     },
     Story {
         name: "soft_kill_of_the_etcd_leader",
-        tell: |cluster| soft_kill_of_the_etcd_leader(cluster).boxed_local(),
+        tell: Tell::Shared(|cluster| soft_kill_of_the_etcd_leader(cluster).boxed_local()),
     },
     Story {
         name: "a_worker_is_lost",
-        tell: |cluster| a_worker_is_lost(cluster).boxed_local(),
+        tell: Tell::Shared(|cluster| a_worker_is_lost(cluster).boxed_local()),
     },
     Story {
         name: "the_load_balancer_restarts",
-        tell: |cluster| the_load_balancer_restarts(cluster).boxed_local(),
+        tell: Tell::Shared(|cluster| the_load_balancer_restarts(cluster).boxed_local()),
     },
     Story {
         name: "a_killed_node_comes_back",
-        tell: |cluster| a_killed_node_comes_back(cluster).boxed_local(),
+        tell: Tell::Shared(|cluster| a_killed_node_comes_back(cluster).boxed_local()),
     },
 ];
 
