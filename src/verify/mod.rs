@@ -4,19 +4,24 @@
 //! evidence into a [`Verdict`] and is pure, so [`evaluate`] comes to the same verdict from the files at any later
 //! time. What is measured and how it is defined stands in `docs/failure-model.md`, the files in `docs/evidence.md`.
 
+mod api;
 mod budget;
 mod clock;
+mod etcd;
 mod evidence;
 mod history;
 mod ledger;
 mod observation;
+mod observe;
 mod outage;
+mod probe;
 mod recovery;
 mod run;
 mod sample;
 mod scenario;
 mod summary;
 mod verdict;
+mod workload;
 
 pub use budget::{Budget, BudgetCheck};
 pub use clock::{Clock, Moment};

@@ -1,0 +1,234 @@
+use std::time::Duration;
+
+use super::fake::{Fake, Mood};
+use super::*;
+use crate::verify::clock::Clock;
+use crate::verify::history::{Fate, History, Stored};
+use crate::verify::ledger::{ledger, watch};
+use crate::verify::sample::{Outcome, Probe};
+use crate::verify::scenario::Load;
+
+/// Clients give up sooner than by default, for a quick test.
+const LOAD: Load = Load {
+    rate_hz: 25,
+    timeout_ms: 1000,
+};
+
+async fn start(fake: &Fake) -> Probes {
+    fake.put("anchor");
+    let order = Order {
+        endpoint: Endpoint::from_kubeconfig(&fake.kubeconfig, fake.address).unwrap(),
+        namespace: "test".to_owned(),
+        anchor: "anchor".to_owned(),
+        from: 101,
+        run: "run".to_owned(),
+        load: LOAD,
+        clock: Clock::start(),
+        longest: Duration::from_secs(20),
+    };
+    Probes::start(order, || Ok(())).await.unwrap()
+}
+
+/// Waits until another `wanted` samples were good (or bad) since now.
+async fn wait(probes: &Probes, pick: impl Fn((u64, u64)) -> u64, wanted: u64) {
+    let before = pick(probes.counts());
+    let enough = async {
+        while pick(probes.counts()) < before + wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), enough).await;
+    assert!(waited.is_ok(), "good and bad: {:?}", probes.counts());
+}
+
+async fn good(probes: &Probes, wanted: u64) {
+    wait(probes, |(good, _)| good, wanted).await;
+}
+
+async fn bad(probes: &Probes, wanted: u64) {
+    wait(probes, |(_, bad)| bad, wanted).await;
+}
+
+fn history(fake: &Fake, recording: &Recording) -> History {
+    let stored = fake
+        .stored()
+        .into_iter()
+        .map(|(name, version, content)| Stored {
+            name,
+            version,
+            content,
+        });
+    History {
+        writes: recording.writes.clone(),
+        deliveries: recording.deliveries.clone(),
+        interruptions: recording.interruptions.clone(),
+        stored: Some(stored.collect()),
+    }
+}
+
+fn outcomes(recording: &Recording, probe: Probe) -> Vec<Outcome> {
+    let samples = recording
+        .samples
+        .iter()
+        .filter(|sample| sample.probe == probe);
+    let mut found: Vec<_> = samples.map(|sample| sample.outcome).collect();
+    found.dedup();
+    found
+}
+
+#[tokio::test]
+async fn a_healthy_server_gives_good_samples_of_every_kind() {
+    let fake = Fake::start().await;
+    let probes = start(&fake).await;
+    good(&probes, 120).await;
+    let recording = probes.stop().await.unwrap();
+    for probe in [
+        Probe::NewConnection,
+        Probe::ReusedConnection,
+        Probe::Read,
+        Probe::Write,
+    ] {
+        assert_eq!(outcomes(&recording, probe), [Outcome::Good], "{probe:?}");
+    }
+    let history = history(&fake, &recording);
+    assert!(ledger(&history, &recording.samples).sound());
+    let report = watch(&history);
+    assert!(report.sound(), "{report:?}");
+    assert_eq!(report.delivered, recording.writes.len() as u64);
+    assert!(recording.cpu_share > 0.0);
+}
+
+#[tokio::test]
+async fn samples_begin_on_their_schedule_while_earlier_ones_hang() {
+    let fake = Fake::start().await;
+    let probes = start(&fake).await;
+    good(&probes, 40).await;
+    fake.set(Mood::Silent);
+    bad(&probes, 80).await;
+    fake.set(Mood::Well);
+    good(&probes, 80).await;
+    let recording = probes.stop().await.unwrap();
+    for probe in [
+        Probe::NewConnection,
+        Probe::ReusedConnection,
+        Probe::Read,
+        Probe::Write,
+    ] {
+        let turns: Vec<_> = recording
+            .samples
+            .iter()
+            .filter(|sample| sample.probe == probe)
+            .map(|sample| sample.scheduled)
+            .collect();
+        for pair in turns.windows(2) {
+            assert_eq!(pair[1].since(pair[0]), LOAD.period(), "{probe:?}");
+        }
+        assert_eq!(
+            outcomes(&recording, probe),
+            [Outcome::Good, Outcome::Timeout, Outcome::Good],
+            "{probe:?}"
+        );
+    }
+    // Nobody knows what became of the writes that hung.
+    let silent = recording
+        .writes
+        .iter()
+        .filter(|write| !matches!(write.fate, Fate::Acknowledged(_)));
+    for write in silent {
+        assert_eq!(write.fate, Fate::Indeterminate("timeout".to_owned()));
+    }
+    let history = history(&fake, &recording);
+    assert!(ledger(&history, &recording.samples).sound());
+    assert!(watch(&history).sound(), "{:?}", watch(&history));
+}
+
+#[tokio::test]
+async fn connections_that_end_are_made_again_and_the_watch_goes_on_where_it_was() {
+    let fake = Fake::start().await;
+    let probes = start(&fake).await;
+    good(&probes, 40).await;
+    fake.set(Mood::Closes);
+    bad(&probes, 40).await;
+    fake.set(Mood::Well);
+    good(&probes, 120).await;
+    let recording = probes.stop().await.unwrap();
+    let new = outcomes(&recording, Probe::NewConnection);
+    assert!(new.contains(&Outcome::Tls), "{new:?}");
+    assert_eq!(new.last(), Some(&Outcome::Good));
+    let history = history(&fake, &recording);
+    let report = watch(&history);
+    assert!(report.sound(), "{report:?}");
+    assert_eq!(report.reconnections, 1, "{:?}", recording.interruptions);
+    assert!(recording.interruptions[0].resumed.is_some());
+    assert!(ledger(&history, &recording.samples).sound());
+}
+
+#[tokio::test]
+async fn a_server_error_leaves_a_write_open_and_a_refusal_settles_it() {
+    let fake = Fake::start().await;
+    let probes = start(&fake).await;
+    good(&probes, 40).await;
+    fake.set(Mood::StoresButFails);
+    bad(&probes, 10).await;
+    fake.set(Mood::Status(403));
+    bad(&probes, 10).await;
+    fake.set(Mood::Well);
+    good(&probes, 40).await;
+    let recording = probes.stop().await.unwrap();
+    let found = ledger(&history(&fake, &recording), &recording.samples);
+    assert!(found.sound(), "{found:?}");
+    assert!(found.indeterminate > 0 && found.indeterminate == found.indeterminate_stored);
+    assert!(found.rejected > 0);
+}
+
+#[tokio::test]
+async fn a_server_that_forgets_is_caught() {
+    let fake = Fake::start().await;
+    let probes = start(&fake).await;
+    good(&probes, 40).await;
+    fake.set(Mood::Forgets);
+    bad(&probes, 5).await; // linearizable reads that find nothing
+    let recording = probes.stop().await.unwrap();
+    let history = history(&fake, &recording);
+    let found = ledger(&history, &recording.samples);
+    assert!(!found.lost.is_empty() && found.stale_reads > 0, "{found:?}");
+    assert_eq!(watch(&history).missed, found.lost);
+}
+
+#[tokio::test]
+async fn a_watch_that_lost_its_place_lists_anew_and_says_so() {
+    let fake = Fake::start().await;
+    let probes = start(&fake).await;
+    good(&probes, 40).await;
+    fake.set(Mood::Gone);
+    good(&probes, 80).await;
+    fake.set(Mood::Well);
+    good(&probes, 40).await;
+    let recording = probes.stop().await.unwrap();
+    assert_eq!(recording.interruptions[0].why, "410 Gone");
+    let report = watch(&history(&fake, &recording));
+    assert!(report.relisted > 0, "{report:?}");
+    assert!(
+        report.missed.is_empty() && report.duplicated.is_empty(),
+        "{report:?}"
+    );
+}
+
+#[test]
+fn the_load_goes_nowhere_but_to_the_planned_endpoint() {
+    let text = "apiVersion: v1\nclusters:\n- cluster: {server: 'https://198.18.0.99:6443', certificate-authority-data: ''}\n\
+                users:\n- user: {client-certificate-data: '', client-key-data: ''}\n";
+    let planned = "198.18.0.11:6443".parse().unwrap();
+    let error = Endpoint::from_kubeconfig(text, planned).unwrap_err();
+    assert!(matches!(error, EndpointError::Elsewhere { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_secret_is_shown() {
+    let fake = Fake::start().await;
+    let endpoint = Endpoint::from_kubeconfig(&fake.kubeconfig, fake.address).unwrap();
+    assert_eq!(
+        format!("{endpoint:?}"),
+        format!("Endpoint({})", fake.address)
+    );
+}

@@ -1,0 +1,331 @@
+//! The thread that the probes live on.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::endpoint::Endpoint;
+use super::kinds::Clients;
+use super::watcher::Watcher;
+use crate::verify::clock::{Clock, Moment};
+use crate::verify::history::{Delivery, Interruption, Write};
+use crate::verify::ledger::fate;
+use crate::verify::sample::{Outcome, Probe, Sample};
+use crate::verify::scenario::Load;
+
+/// The probes that have a schedule; the watch follows the writes.
+const SCHEDULED: [Probe; 4] = [
+    Probe::NewConnection,
+    Probe::ReusedConnection,
+    Probe::Read,
+    Probe::Write,
+];
+
+/// How long the watch is waited for after the last write: well over the second after which a delivery is bad.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Nice value of the thread. Measuring must not wait for what is measured, on the same two cores; it takes a few
+/// percent of one.
+const NICE: i32 = -10;
+
+/// What to do.
+pub(in crate::verify) struct Order {
+    pub(in crate::verify) endpoint: Endpoint,
+    /// Where the writes go.
+    pub(in crate::verify) namespace: String,
+    /// A `ConfigMap` there that exists.
+    pub(in crate::verify) anchor: String,
+    /// The resource version from which the watch begins.
+    pub(in crate::verify) from: u64,
+    /// Begins the content of every write.
+    pub(in crate::verify) run: String,
+    pub(in crate::verify) load: Load,
+    pub(in crate::verify) clock: Clock,
+    /// The load ends by itself after this long, whatever becomes of the run.
+    pub(in crate::verify) longest: Duration,
+}
+
+/// What the probes recorded.
+#[derive(Debug, Default)]
+pub(in crate::verify) struct Recording {
+    pub(in crate::verify) samples: Vec<Sample>,
+    pub(in crate::verify) writes: Vec<Write>,
+    pub(in crate::verify) deliveries: Vec<Delivery>,
+    pub(in crate::verify) interruptions: Vec<Interruption>,
+    /// When the load began and ended.
+    pub(in crate::verify) began: Moment,
+    pub(in crate::verify) ended: Moment,
+    /// Processor time of the thread over the time of the run.
+    pub(in crate::verify) cpu_share: f64,
+}
+
+/// Why the probes do not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProbesError {
+    /// The thread or its runtime could not be made.
+    #[error("cannot start the probes' thread")]
+    Thread(#[source] io::Error),
+    /// The thread could not enter the lab's network.
+    #[error("the probes cannot enter the lab's network")]
+    Network(#[source] crate::lab::LabError),
+    /// The thread is gone.
+    #[error("the probes' thread died")]
+    Died,
+}
+
+/// Running probes. Dropping them ends the load and forgets what was recorded.
+pub(in crate::verify) struct Probes {
+    thread: Option<JoinHandle<Recording>>,
+    stop: CancellationToken,
+    counts: Arc<Counts>,
+}
+
+/// Running counts, for whoever watches from outside.
+#[derive(Debug, Default)]
+struct Counts {
+    good: AtomicU64,
+    bad: AtomicU64,
+}
+
+impl Probes {
+    /// Starts the load from a thread that `enter` has put into the right network.
+    pub(in crate::verify) async fn start(
+        order: Order,
+        enter: impl FnOnce() -> Result<(), crate::lab::LabError> + Send + 'static,
+    ) -> Result<Self, ProbesError> {
+        let stop = CancellationToken::new();
+        let counts = Arc::new(Counts::default());
+        let (started, starting) = oneshot::channel();
+        let (token, shared) = (stop.clone(), Arc::clone(&counts));
+        let thread = std::thread::Builder::new()
+            .name("probes".to_owned())
+            .spawn(move || {
+                // Without the right to do so the run is as good, only its samples may start later; that is recorded.
+                let _ = rustix::process::setpriority_process(None, NICE);
+                let runtime = enter().map_err(ProbesError::Network).and_then(|()| {
+                    let mut builder = tokio::runtime::Builder::new_current_thread();
+                    builder.enable_all().build().map_err(ProbesError::Thread)
+                });
+                match runtime {
+                    Ok(runtime) => {
+                        let _ = started.send(Ok(()));
+                        let local = tokio::task::LocalSet::new();
+                        local.block_on(&runtime, work(order, token, shared))
+                    }
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                        Recording::default()
+                    }
+                }
+            })
+            .map_err(ProbesError::Thread)?;
+        starting.await.map_err(|_| ProbesError::Died)??;
+        Ok(Self {
+            thread: Some(thread),
+            stop,
+            counts,
+        })
+    }
+
+    /// Returns how many samples were good and bad until now.
+    pub(in crate::verify) fn counts(&self) -> (u64, u64) {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (load(&self.counts.good), load(&self.counts.bad))
+    }
+
+    /// Ends the load and returns what was recorded, when the last sample is answered or given up and the watch had its
+    /// time to deliver.
+    pub(in crate::verify) async fn stop(mut self) -> Result<Recording, ProbesError> {
+        self.stop.cancel();
+        let thread = self.thread.take().ok_or(ProbesError::Died)?;
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        joined
+            .map_err(|_| ProbesError::Died)?
+            .map_err(|_| ProbesError::Died)
+    }
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Everything that the tasks of the thread share.
+struct Shared {
+    clients: Clients,
+    load: Load,
+    clock: Clock,
+    counts: Arc<Counts>,
+    samples: RefCell<Vec<Sample>>,
+    writes: RefCell<Vec<Write>>,
+}
+
+async fn work(order: Order, stop: CancellationToken, counts: Arc<Counts>) -> Recording {
+    let (clock, load) = (order.clock, order.load);
+    let clients = Clients::new(order.endpoint, &order.namespace, order.run, &order.anchor);
+    let watcher = Rc::new(Watcher::new(
+        clients.endpoint.clone(),
+        clients.collection.clone(),
+        clock,
+        load.timeout(),
+        order.from,
+    ));
+    let shared = Rc::new(Shared {
+        clients,
+        load,
+        clock,
+        counts,
+        samples: RefCell::default(),
+        writes: RefCell::default(),
+    });
+    let watching = tokio::task::spawn_local({
+        let watcher = Rc::clone(&watcher);
+        async move { watcher.run().await }
+    });
+
+    let began = clock.now();
+    let busy = cpu_time();
+    let tracker = TaskTracker::new();
+    let schedules = SCHEDULED.into_iter().enumerate().map(|(index, probe)| {
+        // Probes begin evenly spread over the period, so that they do not wait for one another.
+        let first = began.after(load.period() * index as u32 / SCHEDULED.len() as u32);
+        schedule(&shared, &tracker, probe, first, order.longest)
+    });
+    tokio::select! {
+        _ = futures::future::join_all(schedules) => {}
+        () = stop.cancelled() => {}
+    }
+    let ended = clock.now();
+    tracker.close();
+    tracker.wait().await;
+    drain(&shared, &watcher).await;
+    watching.abort();
+    let _ = watching.await;
+    let spent = cpu_time().saturating_sub(busy);
+
+    let mut recording = Recording {
+        began,
+        ended,
+        cpu_share: spent.as_secs_f64() / clock.now().since(began).as_secs_f64().max(1e-3),
+        samples: shared.samples.take(),
+        writes: shared.writes.take(),
+        ..Recording::default()
+    };
+    recording
+        .samples
+        .sort_by_key(|sample| (sample.scheduled, sample.probe));
+    recording.writes.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(watcher) = Rc::into_inner(watcher) {
+        let got = watcher.into_got();
+        recording.deliveries = got.deliveries;
+        recording.interruptions = got.interruptions;
+    }
+    recording
+}
+
+/// Begins a sample at each of its turns, whether or not earlier ones have ended.
+async fn schedule(
+    shared: &Rc<Shared>,
+    tracker: &TaskTracker,
+    probe: Probe,
+    first: Moment,
+    longest: Duration,
+) {
+    let turns = (longest.as_secs_f64() * f64::from(shared.load.rate_hz)) as u32;
+    for turn in 0..turns {
+        let scheduled = first.after(shared.load.period() * turn);
+        tokio::time::sleep_until(shared.clock.instant(scheduled).into()).await;
+        tracker.spawn_local(Rc::clone(shared).sample(probe, turn, scheduled));
+    }
+}
+
+impl Shared {
+    async fn sample(self: Rc<Self>, probe: Probe, turn: u32, scheduled: Moment) {
+        let start = self.clock.now();
+        let outcome = match probe {
+            Probe::NewConnection => self.bounded(self.clients.new_connection()).await,
+            Probe::ReusedConnection => self.bounded(self.clients.reused_connection()).await,
+            Probe::Read => self.bounded(self.clients.read()).await,
+            Probe::Write | Probe::Watch => self.write(turn, start).await,
+        };
+        let sample = Sample {
+            probe,
+            scheduled,
+            start,
+            end: self.clock.now(),
+            outcome,
+        };
+        let count = if sample.bad() {
+            &self.counts.bad
+        } else {
+            &self.counts.good
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.samples.borrow_mut().push(sample);
+    }
+
+    async fn write(&self, turn: u32, start: Moment) -> Outcome {
+        let name = format!("w-{turn:06}");
+        let content = format!("{} {turn}", self.clients.run);
+        let write = self.clients.write(&name, &content);
+        let (outcome, version) = tokio::time::timeout(self.load.timeout(), write)
+            .await
+            .unwrap_or((Outcome::Timeout, None));
+        if outcome == Outcome::Good {
+            self.clients.acknowledged(&name);
+        }
+        self.writes.borrow_mut().push(Write {
+            name,
+            content,
+            start,
+            end: self.clock.now(),
+            fate: fate(outcome, version),
+        });
+        outcome
+    }
+
+    async fn bounded(&self, request: impl Future<Output = Outcome>) -> Outcome {
+        let bounded = tokio::time::timeout(self.load.timeout(), request).await;
+        bounded.unwrap_or(Outcome::Timeout)
+    }
+}
+
+/// Waits until the watch has delivered every acknowledged write, or long enough.
+async fn drain(shared: &Shared, watcher: &Watcher) {
+    let complete = async {
+        let names: Vec<String> = {
+            let writes = shared.writes.borrow();
+            let acknowledged = writes.iter().filter(|write| {
+                matches!(write.fate, crate::verify::history::Fate::Acknowledged(_))
+            });
+            acknowledged.map(|write| write.name.clone()).collect()
+        };
+        for name in names.iter().rev() {
+            while !watcher.has(name) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN, complete).await;
+}
+
+/// Returns the processor time of the calling thread.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
+}
