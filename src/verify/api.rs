@@ -31,7 +31,7 @@ const PAGE: u32 = 500;
 /// Why the API did not do something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {what}: {outcome}")]
-pub struct ApiError {
+pub(super) struct ApiError {
     what: &'static str,
     outcome: Outcome,
 }
@@ -65,9 +65,10 @@ impl Api {
     pub(super) async fn leases(&self) -> Result<BTreeMap<String, String>, ApiError> {
         let path = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
         let list: List<Lease> = self.list("list the leases", path).await?;
-        let held = list.items.into_iter().filter_map(|lease| {
-            Some((lease.metadata.name?, lease.spec?.holder_identity?))
-        });
+        let held = list
+            .items
+            .into_iter()
+            .filter_map(|lease| Some((lease.metadata.name?, lease.spec?.holder_identity?)));
         Ok(held.collect())
     }
 
@@ -88,15 +89,19 @@ impl Api {
 
     /// Makes the load's namespace with its anchor; returns the resource version from which everything later follows.
     pub(super) async fn make_namespace(&self, namespace: &str) -> Result<u64, ApiError> {
-        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-        self.create("make the load's namespace", "/api/v1/namespaces", &body).await?;
+        let body =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        self.create("make the load's namespace", "/api/v1/namespaces", body)
+            .await?;
         let body = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": ANCHOR}, "data": {"content": ANCHOR},
         });
         let what = "make the load's anchor";
         let path = format!("/api/v1/namespaces/{namespace}/configmaps");
-        let made = self.create(what, &path, &body).await?;
-        let version = serde_json::from_slice::<Object>(&made.body).ok().and_then(|o| o.version());
+        let made = self.create(what, &path, body).await?;
+        let version = serde_json::from_slice::<Object>(&made.body)
+            .ok()
+            .and_then(|o| o.version());
         version.ok_or(ApiError {
             what,
             outcome: Outcome::Body,
@@ -106,15 +111,21 @@ impl Api {
     /// Removes the load's namespace and everything in it; Kubernetes goes on with that by itself.
     pub(super) async fn remove_namespace(&self, namespace: &str) -> Result<(), ApiError> {
         let path = format!("/api/v1/namespaces/{namespace}");
-        let request = send(&self.endpoint, Method::DELETE, &path, &json!({}));
-        self.bounded("remove the load's namespace", &[200, 202, 404], request).await?;
+        let request = send(&self.endpoint, Method::DELETE, &path, json!({}));
+        self.bounded("remove the load's namespace", &[200, 202, 404], request)
+            .await?;
         Ok(())
     }
 
     /// Makes the workload: pods that do nothing, spread over the workers.
-    pub(super) async fn make_workload(&self, namespace: &str, replicas: u32) -> Result<(), ApiError> {
+    pub(super) async fn make_workload(
+        &self,
+        namespace: &str,
+        replicas: u32,
+    ) -> Result<(), ApiError> {
         let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments");
-        self.create("make the workload", &path, &workload(replicas)).await?;
+        self.create("make the workload", &path, workload(replicas))
+            .await?;
         Ok(())
     }
 
@@ -124,7 +135,8 @@ impl Api {
         let mut stored = Vec::new();
         let mut next = String::new();
         loop {
-            let path = format!("/api/v1/namespaces/{namespace}/configmaps?limit={PAGE}&continue={next}");
+            let path =
+                format!("/api/v1/namespaces/{namespace}/configmaps?limit={PAGE}&continue={next}");
             let page: Page = self.list(what, &path).await?;
             for object in page.items {
                 let version = object.version().ok_or(ApiError {
@@ -147,18 +159,31 @@ impl Api {
     /// Whether the API server says that it is ready.
     pub(super) async fn ready(&self) -> bool {
         let request = get(&self.endpoint, "/readyz");
-        self.bounded("say that it is ready", &[200], request).await.is_ok()
+        self.bounded("say that it is ready", &[200], request)
+            .await
+            .is_ok()
     }
 
-    async fn list<T: DeserializeOwned>(&self, what: &'static str, path: &str) -> Result<T, ApiError> {
-        let answer = self.bounded(what, &[200], get(&self.endpoint, path)).await?;
+    async fn list<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        path: &str,
+    ) -> Result<T, ApiError> {
+        let answer = self
+            .bounded(what, &[200], get(&self.endpoint, path))
+            .await?;
         serde_json::from_slice(&answer.body).map_err(|_| ApiError {
             what,
             outcome: Outcome::Body,
         })
     }
 
-    async fn create(&self, what: &'static str, path: &str, body: &Value) -> Result<Answer, ApiError> {
+    async fn create(
+        &self,
+        what: &'static str,
+        path: &str,
+        body: Value,
+    ) -> Result<Answer, ApiError> {
         let request = send(&self.endpoint, Method::POST, path, body);
         self.bounded(what, &[201], request).await
     }

@@ -75,9 +75,10 @@ impl Etcd {
 
     /// Asks every member; those that do not answer in time say nothing.
     pub(super) async fn view(&self) -> View {
-        let asked = self.members.iter().map(|(node, endpoint)| async {
-            (node.clone(), status(endpoint).await)
-        });
+        let asked = self
+            .members
+            .iter()
+            .map(|(node, endpoint)| async { (node.clone(), status(endpoint).await) });
         View {
             members: futures::future::join_all(asked).await.into_iter().collect(),
         }
@@ -106,7 +107,7 @@ impl View {
 }
 
 async fn status(endpoint: &Endpoint) -> Option<Status> {
-    let ask = send(endpoint, Method::POST, "/v3/maintenance/status", &json!({}));
+    let ask = send(endpoint, Method::POST, "/v3/maintenance/status", json!({}));
     let answer = tokio::time::timeout(PATIENCE, ask).await.ok()?.ok()?;
     parse(&answer.body)
 }
@@ -171,14 +172,28 @@ mod tests {
 
     #[test]
     fn the_leader_is_the_newest_terms() {
-        let all = view(&[("m1", Some((1, 2, 5))), ("m2", Some((2, 2, 5))), ("m3", Some((3, 2, 5)))]);
+        let all = view(&[
+            ("m1", Some((1, 2, 5))),
+            ("m2", Some((2, 2, 5))),
+            ("m3", Some((3, 2, 5))),
+        ]);
         assert_eq!(all.leader().unwrap().as_str(), "m2");
         // m1 has not heard of the new term yet.
-        let split = view(&[("m1", Some((1, 2, 5))), ("m2", None), ("m3", Some((3, 3, 6)))]);
+        let split = view(&[
+            ("m1", Some((1, 2, 5))),
+            ("m2", None),
+            ("m3", Some((3, 3, 6))),
+        ]);
         assert_eq!((split.leader().unwrap().as_str(), split.term()), ("m3", 6));
         // The old leader is dead, nobody is elected yet, or it is one that did not answer.
-        assert_eq!(view(&[("m1", Some((1, 0, 6))), ("m2", None)]).leader(), None);
-        assert_eq!(view(&[("m1", Some((1, 2, 5))), ("m2", None)]).leader(), None);
+        assert_eq!(
+            view(&[("m1", Some((1, 0, 6))), ("m2", None)]).leader(),
+            None
+        );
+        assert_eq!(
+            view(&[("m1", Some((1, 2, 5))), ("m2", None)]).leader(),
+            None
+        );
         assert_eq!(view(&[("m1", None)]).leader(), None);
     }
 }

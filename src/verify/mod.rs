@@ -6,6 +6,7 @@
 
 mod api;
 mod budget;
+mod bundle;
 mod clock;
 mod etcd;
 mod evidence;
@@ -16,15 +17,19 @@ mod observe;
 mod outage;
 mod probe;
 mod recovery;
+mod report;
 mod run;
 mod sample;
 mod scenario;
+mod strike;
+mod subject;
 mod summary;
 mod verdict;
 mod workload;
 
 pub use budget::{Budget, BudgetCheck};
 pub use clock::{Clock, Moment};
+pub use etcd::EtcdError;
 pub use evidence::{
     Evidence, EvidenceError, FaultRecord, Phases, Proof, RunRecord, Subject, Tester, Workload,
 };
@@ -32,8 +37,9 @@ pub use history::{Delivery, Fate, History, How, Interruption, Stored, Write};
 pub use ledger::{Ledger, WatchReport, fate, ledger, watch, watch_samples};
 pub use observation::{Observation, Occurrence, Phase, PodState, ServerState};
 pub use outage::{Latency, Lateness, Outage, Window, latency, lateness, longest_gap, outage};
+pub use probe::{EndpointError, ProbesError};
 pub use recovery::{Recovery, recovery};
-pub use run::{VerifyError, evaluate, run};
+pub use run::{VerifyError, evaluate, run, run_name};
 pub use sample::{Outcome, Probe, SLOW, Sample, UnknownOutcome};
 pub use scenario::{Fault, Load, Scenario, Target};
 pub use summary::{headline, summary};

@@ -1,11 +1,47 @@
 //! A run: healthy, load, fault, heal, checks, verdict.
 
-use camino::Utf8Path;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-use super::evidence::{Evidence, EvidenceError};
-use super::scenario::Scenario;
-use super::verdict::{Verdict, judge};
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::api::{ANCHOR, Api};
+use super::budget::limits;
+use super::clock::Clock;
+use super::etcd::{Etcd, EtcdError};
+use super::evidence::{
+    Evidence, EvidenceError, FaultRecord, Phases, RUN_SCHEMA, RunRecord, Subject, Tester, Workload,
+};
+use super::history::{History, Stored};
+use super::observation::{Occurrence, Phase};
+use super::observe::{Observers, Recorder, Watched};
+use super::probe::{Endpoint, EndpointError, Order, Probes, ProbesError, Recording};
+use super::recovery::recovery;
+use super::report;
+use super::scenario::{Fault, Scenario, Target};
+use super::strike::Striker;
+use super::subject::subject;
+use super::verdict::{Ruling, Verdict, judge};
+use super::{bundle, workload};
+use crate::event::Event;
+use crate::kubernetes::{Kubernetes, KubernetesError};
+use crate::plan::{NodeRole, Plan};
+use crate::recipe::{self, RecipeError};
 use crate::site::Site;
+
+/// A request of the observers and checks. Longer than any outage that a budget allows, and far below a run's phases.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The cluster has this long to answer the final quorum read: writes are back within seconds after a fault.
+const FINAL_READ: Duration = Duration::from_secs(60);
+
+/// A load with more bad samples than this share is not worth a fault. The verdict looks closer.
+const TOO_BAD: f64 = 0.1;
+
+/// What may come on top of the scenario's own times before the load ends by itself: proofs and a node's return.
+const SLACK: Duration = Duration::from_secs(300);
 
 /// Why a run came to no verdict at all.
 #[derive(Debug, thiserror::Error)]
@@ -14,22 +50,389 @@ pub enum VerifyError {
     /// The evidence could not be kept.
     #[error("cannot keep the evidence")]
     Evidence(#[from] EvidenceError),
+    /// The kubeconfig could not be read.
+    #[error("cannot read {path}")]
+    Kubeconfig {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The control plane endpoint cannot be spoken to.
+    #[error("cannot speak to the control plane endpoint")]
+    Endpoint(#[from] EndpointError),
+    /// The cluster's API cannot be spoken to.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    /// No control-plane node is a member of the cluster.
+    #[error("no control-plane node to ask")]
+    Recipe(#[from] RecipeError),
+    /// etcd cannot be observed.
+    #[error("cannot observe etcd")]
+    Etcd(#[from] EtcdError),
+    /// The report could not be written.
+    #[error("cannot write the report")]
+    Page(#[from] minijinja::Error),
+    /// The JUnit file could not be written.
+    #[error("cannot write junit.xml")]
+    Junit(#[from] crate::xml::XmlError),
+    /// The load could not be started, or died.
+    #[error("cannot put load on the cluster")]
+    Probes(#[from] ProbesError),
 }
 
-/// Does `scenario` to the cluster and leaves the evidence in the directory `out`, which is made. Call it on the lab's
-/// runtime. Progress goes to the site's events.
-///
-/// A cluster that is sick before is left alone: the verdict is then `void`. Whatever the verdict, a fault that was
-/// injected is healed first (unless the scenario says otherwise).
-pub async fn run(
-    _site: &Site,
-    _scenario: &Scenario,
-    _out: &Utf8Path,
-) -> Result<Verdict, VerifyError> {
-    unimplemented!()
+/// Returns the usual name of a run, and of its directory: `20261122T202500Z-demo-powerCut-etcd-leader`.
+pub fn run_name(at: Timestamp, plan: &Plan, scenario: &Scenario) -> String {
+    let at = at
+        .to_zoned(TimeZone::UTC)
+        .strftime("%Y%m%dT%H%M%SZ")
+        .to_string();
+    format!("{at}-{}-{}", plan.cluster, scenario.slug())
 }
 
 /// Judges the evidence in a directory again, and writes nothing.
 pub fn evaluate(directory: &Utf8Path) -> Result<Verdict, EvidenceError> {
     Ok(judge(&Evidence::read(directory)?))
+}
+
+/// Does `scenario` to the cluster and leaves the evidence in the directory `out`, which is made; its name becomes the
+/// run's. Call it on the lab's runtime. Progress goes to the site's events.
+///
+/// A cluster that is sick before is left alone: the verdict is then `void`. A fault that was injected is healed before
+/// this returns (unless the scenario says otherwise); a caller that drops the future heals the node itself.
+pub async fn run(site: &Site, scenario: &Scenario, out: &Utf8Path) -> Result<Verdict, VerifyError> {
+    std::fs::create_dir_all(out).map_err(|source| EvidenceError::Write {
+        path: out.to_owned(),
+        source,
+    })?;
+    let mut run = Run::prepare(site, scenario, out).await?;
+    let history = run.perform().await?;
+    run.finish(history, out).await
+}
+
+/// A run under way.
+struct Run<'a> {
+    site: &'a Site,
+    scenario: &'a Scenario,
+    recorder: Recorder,
+    endpoint: Endpoint,
+    api: Api,
+    etcd: Etcd,
+    namespace: String,
+    record: RunRecord,
+}
+
+impl<'a> Run<'a> {
+    async fn prepare(
+        site: &'a Site,
+        scenario: &'a Scenario,
+        out: &Utf8Path,
+    ) -> Result<Self, VerifyError> {
+        let path = site.kubeconfig();
+        let text = std::fs::read_to_string(&path).map_err(|source| VerifyError::Kubeconfig {
+            path: path.clone(),
+            source,
+        })?;
+        let planned = SocketAddr::from((site.plan.network.endpoint, 6443));
+        let endpoint = Endpoint::from_kubeconfig(&text, planned)?;
+        let member = recipe::member(site).await?;
+        let node = site.node(&member).ok_or(ProbesError::Died)?;
+        let etcd = Etcd::connect(&site.plan, node).await?;
+        let clock = Clock::start();
+        let recorder = Recorder::new(clock, site.events.clone());
+        Ok(Self {
+            site,
+            scenario,
+            recorder,
+            api: Api::new(endpoint.clone(), PATIENCE),
+            endpoint,
+            etcd,
+            namespace: format!("regent-verify-{}", clock.wall().as_second()),
+            record: blank_record(site, scenario, clock, out),
+        })
+    }
+
+    /// Everything up to the final read. Returns what the load did, with the final read.
+    async fn perform(&mut self) -> Result<(Recording, Option<Vec<Stored>>), VerifyError> {
+        let began = self.step("check");
+        let kubernetes = Kubernetes::connect(&self.site.kubeconfig()).await?;
+        let checks = recipe::health(self.site, &kubernetes).await;
+        let missing = checks
+            .into_iter()
+            .filter_map(|check| Some((check.name, check.missing?)));
+        self.record.sick = missing
+            .map(|(name, what)| format!("{name}: {what}"))
+            .collect();
+        self.record.subject = subject(self.site, &self.api, &self.etcd).await;
+        let from = match self.stage().await {
+            Ok(from) => from,
+            Err(error) => {
+                self.record.sick.push(error.to_string());
+                0
+            }
+        };
+        self.done("check", began);
+        if !self.record.sick.is_empty() {
+            return Ok((Recording::default(), None));
+        }
+
+        let observers = Observers::start(self.watched(), &self.recorder).await;
+        let probes = self.load(from).await?;
+        self.phase(Phase::Baseline);
+        let began = Instant::now();
+        tokio::time::sleep(self.scenario.baseline).await;
+        self.done("baseline", began);
+
+        let (good, bad) = probes.counts();
+        if good == 0 || bad as f64 > TOO_BAD * (good + bad) as f64 {
+            let all = good + bad;
+            self.record
+                .sick
+                .push(format!("{bad} of {all} samples were bad before the fault"));
+        } else {
+            self.strike().await;
+        }
+
+        let began = self.step("judge");
+        self.phase(Phase::Check);
+        let recording = probes.stop().await?;
+        self.record.phases.load = recording.began;
+        self.record.phases.end = recording.ended;
+        self.record.tester.cpu_share = recording.cpu_share;
+        let stored = self.final_read().await;
+        drop(observers);
+        self.done("judge", began);
+        Ok((recording, stored))
+    }
+
+    /// Makes what the load needs; returns the resource version from which its watch begins.
+    async fn stage(&mut self) -> Result<u64, workload::WorkloadError> {
+        let from = self.api.make_namespace(&self.namespace).await?;
+        if self.loses_worker() {
+            let replicas = workload::replicas(&self.site.plan);
+            workload::make(&self.api, &self.namespace, replicas).await?;
+            self.record.workload = Some(Workload { replicas });
+        }
+        Ok(from)
+    }
+
+    /// Whether the fault hits a worker, so that pods must move.
+    fn loses_worker(&self) -> bool {
+        let Fault::Node { target, .. } = &self.scenario.fault else {
+            return false;
+        };
+        match target {
+            Target::AnyWorker => true,
+            Target::Node(name) => {
+                let planned = self.site.plan.node(name);
+                planned.is_some_and(|planned| planned.role == NodeRole::Worker)
+            }
+            Target::EtcdLeader | Target::EtcdFollower => false,
+        }
+    }
+
+    fn watched(&self) -> Watched {
+        let balancers = self.site.plan.load_balancers();
+        Watched {
+            domains: self.site.hypervisor.changes(),
+            balancers: balancers
+                .filter_map(|node| self.site.node(&node.name).cloned())
+                .collect(),
+            etcd: self.etcd.clone(),
+            api: self.api.clone(),
+            pods: self
+                .record
+                .workload
+                .as_ref()
+                .map(|_| self.namespace.clone()),
+        }
+    }
+
+    async fn load(&self, from: u64) -> Result<Probes, ProbesError> {
+        let scenario = self.scenario;
+        let order = Order {
+            endpoint: self.endpoint.clone(),
+            namespace: self.namespace.clone(),
+            anchor: ANCHOR.to_owned(),
+            from,
+            run: self.record.name.clone(),
+            load: scenario.load,
+            clock: self.recorder.clock,
+            longest: scenario.baseline + scenario.hold + scenario.settle + SLACK,
+        };
+        let lab = std::sync::Arc::clone(&self.site.lab);
+        Probes::start(order, move || lab.enter_network()).await
+    }
+
+    /// The fault, its hold, its healing. What goes wrong here stands in the record: the run goes on to its checks.
+    async fn strike(&mut self) {
+        let striker = Striker {
+            site: self.site,
+            etcd: &self.etcd,
+            api: &self.api,
+            endpoint: &self.endpoint,
+            namespace: &self.namespace,
+        };
+        let began = self.step("fault");
+        match striker.aim(self.scenario).await {
+            Ok(aimed) => self.record.fault = aimed,
+            Err(error) => return self.record.sick.push(chain(&error)),
+        }
+        self.phase(Phase::Fault);
+        let applied = striker.apply(self.scenario, &self.record.fault).await;
+        self.record.phases.applied = Some(self.recorder.clock.now());
+        match applied {
+            Ok(applied) => {
+                self.record.phases.fault = Some(self.recorder.clock.at(applied.before));
+                self.record.proofs = applied.proofs;
+            }
+            Err(error) => self.record.trouble.push(chain(&error)),
+        }
+        self.done("fault", began);
+
+        let node = self.record.fault.node.clone();
+        if let Some(fault) = self.record.phases.fault {
+            let began = self.step("hold");
+            self.hold(self.recorder.clock.instant(fault)).await;
+            self.done("hold", began);
+        }
+        if let Some(node) = node.filter(|_| self.scenario.heal) {
+            let began = self.step("heal");
+            self.record.phases.heal = Some(self.recorder.clock.now());
+            self.phase(Phase::Heal);
+            match striker.heal(&node).await {
+                Ok(()) => self.record.phases.ready = Some(self.recorder.clock.now()),
+                Err(error) => self.record.trouble.push(chain(&error)),
+            }
+            self.done("heal", began);
+            self.phase(Phase::Settle);
+            tokio::time::sleep(self.scenario.settle).await;
+        }
+    }
+
+    /// Holds the fault; a lost worker only until its pods are Ready elsewhere.
+    async fn hold(&self, from: Instant) {
+        let end = from + self.scenario.hold;
+        while Instant::now() < end {
+            let rest = end.saturating_duration_since(Instant::now());
+            tokio::time::sleep(rest.min(Duration::from_secs(1))).await;
+            let mut so_far = self.record.clone();
+            so_far.phases.end = self.recorder.clock.now();
+            if recovery(&so_far, &self.recorder.all())
+                .pods_elsewhere_ms
+                .is_some()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Reads everything that was written through etcd's quorum, as soon as the cluster lets it.
+    async fn final_read(&mut self) -> Option<Vec<Stored>> {
+        let end = Instant::now() + FINAL_READ;
+        // Larger than any single answer so far.
+        let api = Api::new(self.endpoint.clone(), 5 * PATIENCE);
+        loop {
+            match api.stored(&self.namespace).await {
+                Ok(stored) => return Some(stored),
+                Err(error) if Instant::now() > end => {
+                    self.record.trouble.push(error.to_string());
+                    return None;
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+            }
+        }
+    }
+
+    /// Judges, writes everything, and cleans up behind a run that passed. The data of one that did not stays for
+    /// whoever looks into it.
+    async fn finish(
+        self,
+        (recording, stored): (Recording, Option<Vec<Stored>>),
+        out: &Utf8Path,
+    ) -> Result<Verdict, VerifyError> {
+        let evidence = Evidence {
+            run: self.record,
+            samples: recording.samples,
+            events: self.recorder.all(),
+            history: History {
+                writes: recording.writes,
+                deliveries: recording.deliveries,
+                interruptions: recording.interruptions,
+                stored,
+            },
+        };
+        evidence.write(out)?;
+        let verdict = judge(&evidence);
+        report::write(&evidence, &verdict, out)?;
+        if verdict.verdict == Ruling::Pass {
+            // What is left of it otherwise is small, and the next run has another name.
+            let _ = self.api.remove_namespace(&self.namespace).await;
+        } else {
+            bundle::collect(self.site, &self.etcd, out).await?;
+        }
+        Ok(verdict)
+    }
+
+    fn step(&self, step: &str) -> Instant {
+        self.site.events.emit(Event::StepStarted {
+            step: step.to_owned(),
+            node: None,
+        });
+        Instant::now()
+    }
+
+    fn done(&self, step: &str, began: Instant) {
+        self.site.events.emit(Event::StepFinished {
+            step: step.to_owned(),
+            node: None,
+            elapsed: began.elapsed(),
+        });
+    }
+
+    fn phase(&self, phase: Phase) {
+        self.recorder.now(Occurrence::Phase { phase });
+    }
+}
+
+fn blank_record(site: &Site, scenario: &Scenario, clock: Clock, out: &Utf8Path) -> RunRecord {
+    RunRecord {
+        schema: RUN_SCHEMA.to_owned(),
+        name: out.file_name().unwrap_or("run").to_owned(),
+        cluster: site.plan.cluster.clone(),
+        started: clock.wall(),
+        fault: FaultRecord {
+            kind: scenario.kind().to_owned(),
+            target: scenario.target(),
+            node: None,
+            words: scenario.slug(),
+            weakness: None,
+        },
+        load: scenario.load,
+        phases: Phases {
+            load: clock.now(),
+            fault: None,
+            applied: None,
+            heal: None,
+            ready: None,
+            end: clock.now(),
+        },
+        sick: Vec::new(),
+        proofs: Vec::new(),
+        trouble: Vec::new(),
+        workload: None,
+        tester: Tester::default(),
+        budgets_ms: limits(&site.plan.budgets),
+        subject: Subject::default(),
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

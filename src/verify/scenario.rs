@@ -67,6 +67,32 @@ impl Scenario {
         })
     }
 
+    /// Returns the fault's name: `powerCut`, `kill`, `stop`, `pause` or `restartLoadBalancer`.
+    pub fn kind(&self) -> &'static str {
+        match &self.fault {
+            Fault::RestartLoadBalancer => "restartLoadBalancer",
+            Fault::Node { fault, .. } => match fault {
+                hypervisor::Fault::PowerCut => "powerCut",
+                hypervisor::Fault::Kill => "kill",
+                hypervisor::Fault::Stop => "stop",
+                hypervisor::Fault::Pause => "pause",
+            },
+        }
+    }
+
+    /// Returns the target as it is written.
+    pub fn target(&self) -> String {
+        match &self.fault {
+            Fault::RestartLoadBalancer => "load-balancer".to_owned(),
+            Fault::Node { target, .. } => target.to_string(),
+        }
+    }
+
+    /// Returns a name for files: `powerCut-etcd-leader`.
+    pub fn slug(&self) -> String {
+        format!("{}-{}", self.kind(), self.target())
+    }
+
     /// A restart of the load balancer's service.
     pub fn restart_load_balancer() -> Self {
         Self::new(Fault::RestartLoadBalancer)

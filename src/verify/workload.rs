@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Why there are no pods to lose.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum WorkloadError {
+pub(super) enum WorkloadError {
     /// The API refused.
     #[error(transparent)]
     Api(#[from] super::api::ApiError),
@@ -44,7 +44,10 @@ pub(super) async fn make(api: &Api, namespace: &str, replicas: u32) -> Result<()
         while ready < replicas as usize {
             tokio::time::sleep(Duration::from_millis(200)).await;
             if let Ok(pods) = api.pods(namespace).await {
-                ready = pods.iter().filter(|pod| state(pod) == PodState::Ready).count();
+                ready = pods
+                    .iter()
+                    .filter(|pod| state(pod) == PodState::Ready)
+                    .count();
             }
         }
     };
@@ -71,7 +74,8 @@ pub(super) async fn busiest(api: &Api, namespace: &str, plan: &Plan) -> Option<N
 pub(super) fn state(pod: &Pod) -> PodState {
     let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();
-    let ready = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let ready =
+        conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
     match (pod.metadata.deletion_timestamp.is_some(), ready) {
         (true, _) => PodState::Leaving,
         (false, true) => PodState::Ready,

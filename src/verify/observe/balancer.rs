@@ -78,7 +78,11 @@ impl Journal {
                 continue;
             };
             self.cursor = Some(entry.cursor);
-            let stamp = entry.micros.parse().ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
+            let stamp = entry
+                .micros
+                .parse()
+                .ok()
+                .and_then(|micros| Timestamp::from_microsecond(micros).ok());
             let (Some(stamp), Some(message)) = (stamp, entry.message.as_str()) else {
                 continue;
             };
@@ -98,7 +102,12 @@ async fn offset(node: &Node) -> Option<jiff::SignedDuration> {
     let mut best: Option<(Duration, jiff::SignedDuration)> = None;
     for _ in 0..3 {
         let (asked, before) = (std::time::Instant::now(), Timestamp::now());
-        let answer = node.command(["date", "+%s%N"]).deadline(PATIENCE).run().await.ok()?;
+        let answer = node
+            .command(["date", "+%s%N"])
+            .deadline(PATIENCE)
+            .run()
+            .await
+            .ok()?;
         let took = asked.elapsed();
         let theirs = Timestamp::from_nanosecond(answer.trim().parse().ok()?).ok()?;
         let middle = before + took / 2;
@@ -109,7 +118,11 @@ async fn offset(node: &Node) -> Option<jiff::SignedDuration> {
     // Nearer than the question took, it is the same clock.
     let (took, offset) = best?;
     let same = offset.unsigned_abs() < took;
-    Some(if same { jiff::SignedDuration::ZERO } else { offset })
+    Some(if same {
+        jiff::SignedDuration::ZERO
+    } else {
+        offset
+    })
 }
 
 /// Reads a line of haproxy's log; none if it is not about a server's health.
@@ -129,8 +142,14 @@ fn parse(message: &str) -> Option<Occurrence> {
         (false, rest) if rest.starts_with("is UP") => ServerState::Up,
         _ => return None,
     };
-    let reason = rest.split_once("reason: ").map_or(rest, |(_, reason)| reason);
-    let reason = reason.split(". ").next().unwrap_or(reason).trim_end_matches('.');
+    let reason = rest
+        .split_once("reason: ")
+        .map_or(rest, |(_, reason)| reason);
+    let reason = reason
+        .split(". ")
+        .next()
+        .unwrap_or(reason)
+        .trim_end_matches('.');
     Some(Occurrence::Server {
         server: server.to_owned(),
         state,
@@ -145,30 +164,47 @@ mod tests {
     #[test]
     fn haproxys_lines_about_servers_are_read() {
         let read = |line| match parse(line) {
-            Some(Occurrence::Server { server, state, reason }) => Some((server, state, reason)),
+            Some(Occurrence::Server {
+                server,
+                state,
+                reason,
+            }) => Some((server, state, reason)),
             _ => None,
         };
-        let owned = |server: &str, state, reason: &str| Some((server.to_owned(), state, reason.to_owned()));
+        let owned =
+            |server: &str, state, reason: &str| Some((server.to_owned(), state, reason.to_owned()));
         assert_eq!(
             read(
                 "<133>Server control-plane/m2 is DOWN, reason: Layer4 timeout, check duration: 301ms. 2 active and 0 \
                  backup servers left. 3 sessions active, 0 requeued, 0 remaining in queue."
             ),
-            owned("m2", ServerState::Down, "Layer4 timeout, check duration: 301ms")
+            owned(
+                "m2",
+                ServerState::Down,
+                "Layer4 timeout, check duration: 301ms"
+            )
         );
         assert_eq!(
             read(
                 "Server control-plane/m2 is UP, reason: Layer7 check passed, code: 200, check duration: 4ms. 3 active \
                  and 0 backup servers online. 0 sessions requeued, 0 total in queue."
             ),
-            owned("m2", ServerState::Up, "Layer7 check passed, code: 200, check duration: 4ms")
+            owned(
+                "m2",
+                ServerState::Up,
+                "Layer7 check passed, code: 200, check duration: 4ms"
+            )
         );
         assert_eq!(
             read(
                 "Health check for server control-plane/m3 failed, reason: Layer6 timeout, check duration: 2000ms, \
                  status: 2/3 UP."
             ),
-            owned("m3", ServerState::Failing, "Layer6 timeout, check duration: 2000ms, status: 2/3 UP")
+            owned(
+                "m3",
+                ServerState::Failing,
+                "Layer6 timeout, check duration: 2000ms, status: 2/3 UP"
+            )
         );
         for other in [
             "Health check for server control-plane/m3 succeeded, reason: Layer7 check passed, status: 3/3 UP.",

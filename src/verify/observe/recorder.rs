@@ -50,9 +50,12 @@ impl Recorder {
     }
 
     /// Returns everything that was noted, in the order of time.
-    pub(in crate::verify) fn take(&self) -> Vec<Observation> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all = std::mem::take(&mut *seen);
+    pub(in crate::verify) fn all(&self) -> Vec<Observation> {
+        let mut all = self
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         all.sort_by_key(|observation| observation.at);
         all
     }

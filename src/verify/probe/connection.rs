@@ -143,7 +143,7 @@ pub(in crate::verify) async fn send(
     endpoint: &Endpoint,
     method: Method,
     path: &str,
-    body: &serde_json::Value,
+    body: serde_json::Value,
 ) -> Result<Answer, Outcome> {
     once(
         endpoint,

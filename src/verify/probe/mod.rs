@@ -7,9 +7,11 @@ mod thread;
 mod watcher;
 
 pub(super) use connection::{Answer, get, send};
+pub use endpoint::EndpointError;
+pub(super) use endpoint::{Endpoint, Identity};
 pub(super) use kinds::{Metadata, Object};
-pub(super) use endpoint::{Endpoint, EndpointError, Identity};
-pub(super) use thread::{Order, Probes, ProbesError, Recording};
+pub use thread::ProbesError;
+pub(super) use thread::{Order, Probes, Recording};
 
 #[cfg(test)]
 mod fake;
