@@ -1,0 +1,102 @@
+//! The node image: what the rest of regent wants from the store.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::lock::{Lock, LockError, Problem};
+use super::parts::parts;
+use crate::event::Events;
+use crate::spec::KubernetesVersion;
+use crate::store::{Store, StoreError, StorePathError};
+
+/// Everything a node needs from the store, realised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeImage {
+    /// The unpacked root file system: Debian, Kubernetes binaries, regent's own node files. Never written into.
+    pub root: Utf8PathBuf,
+    /// The pre-imported `/var/lib/containerd`: each node gets a [`link_tree`](super::link_tree) of it, with real
+    /// copies of the [`DATABASES`](super::DATABASES).
+    pub containerd: Utf8PathBuf,
+    /// What it is made of, for the evidence: name and store path of every derivation that counts.
+    pub parts: Vec<(String, Utf8PathBuf)>,
+}
+
+/// Why an image could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// There is no recipe for this version of Kubernetes.
+    #[error("regent cannot build Kubernetes {version}")]
+    Version {
+        /// The version.
+        version: KubernetesVersion,
+    },
+    /// The lock file does not fit the recipes.
+    #[error("regent.lock does not fit: {problem}; write it anew with `regent lock --update`")]
+    Lock {
+        /// The first thing that does not fit.
+        problem: Problem,
+    },
+    /// The lock file cannot be used.
+    #[error(transparent)]
+    LockFile(#[from] LockError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A recipe is missing.
+    #[error("there is no recipe images/{path}")]
+    NoRecipe {
+        /// Its path below `images/`.
+        path: String,
+    },
+    /// A recipe is wrong.
+    #[error("the recipe images/{path} is wrong")]
+    Recipe {
+        /// Its path below `images/`.
+        path: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A recipe uses a binary that no recipe builds.
+    #[error("no recipe builds the binary `{binary}`")]
+    Unbuilt {
+        /// Its name.
+        binary: String,
+    },
+    /// A recipe or the lock file has a name that cannot stand in a path.
+    #[error(transparent)]
+    Path(#[from] StorePathError),
+}
+
+/// The versions of Kubernetes that regent can build, oldest first.
+pub fn versions() -> Vec<KubernetesVersion> {
+    vec![KubernetesVersion {
+        major: 1,
+        minor: 35,
+        patch: 4,
+    }]
+}
+
+/// Realises the node image for `version` in the store at `store`, building what is missing.
+///
+/// # Errors
+/// When the lock file does not fit, or something cannot be fetched or built.
+pub fn realise(
+    store: &Utf8Path,
+    version: KubernetesVersion,
+    events: &Events,
+) -> Result<NodeImage, ImageError> {
+    let (lock, _) = Lock::current()?;
+    let parts = parts(&lock, version)?;
+    let store = Store::open(store)?;
+    store.realise_all(&parts.tops(), events)?;
+    Ok(NodeImage {
+        root: store.output(parts.node_root.path()),
+        containerd: store.output(parts.containerd.path()),
+        parts: parts
+            .names()
+            .into_iter()
+            .map(|(name, path)| (name, store.output(&path)))
+            .collect(),
+    })
+}

@@ -1,0 +1,99 @@
+//! The tree that nodes boot.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::Arc;
+
+use camino::Utf8Path;
+
+use super::embedded;
+use super::link::link_tree;
+use super::recipe::NodeRecipe;
+use crate::store::{Build, BuildError, Builder, Derivation, Encoding, FileError, at, remove};
+
+/// Debian with the binaries of Kubernetes and regent's own files. A container's root file system, and what a
+/// virtual machine's disk is made of.
+#[derive(Debug)]
+pub(super) struct NodeRoot {
+    /// Debian.
+    pub debian: Arc<Derivation>,
+    /// The binaries in `/usr/bin`: name, and where each comes from.
+    pub binaries: Vec<(String, Arc<Derivation>)>,
+    /// What else there is.
+    pub recipe: NodeRecipe,
+}
+
+/// The directory below `images/` whose files a node has.
+const FILES: &str = "node";
+
+impl Builder for NodeRoot {
+    fn encode(&self, encoding: &mut Encoding) {
+        encoding.text("node-root/1");
+        encoding.list(self.binaries.iter(), |encoding, (name, _)| {
+            _ = encoding.text(name)
+        });
+        encoding.list(embedded::directory(FILES).iter(), |encoding, file| {
+            encoding.text(file.path).text(file.content);
+        });
+        let NodeRecipe {
+            directories,
+            links,
+            masks,
+            remove,
+        } = &self.recipe;
+        encoding.texts(directories).texts(masks).texts(remove);
+        encoding.list(links.iter(), |encoding, (path, target)| {
+            _ = encoding.text(path).text(target)
+        });
+    }
+
+    fn inputs(&self) -> Vec<Arc<Derivation>> {
+        std::iter::once(&self.debian)
+            .chain(self.binaries.iter().map(|(_, binary)| binary))
+            .cloned()
+            .collect()
+    }
+
+    fn build(&self, build: &Build<'_>) -> Result<(), BuildError> {
+        let root = &build.out;
+        link_tree(build.input(&self.debian), root)?;
+        for path in &self.recipe.remove {
+            remove(&root.join(path))?;
+        }
+        for directory in &self.recipe.directories {
+            let path = root.join(directory);
+            fs::create_dir_all(&path).map_err(at(&path))?;
+        }
+        for file in embedded::directory(FILES) {
+            let path = make_room(root, file.path)?;
+            fs::write(&path, file.content).map_err(at(&path))?;
+            fs::set_permissions(&path, PermissionsExt::from_mode(file.mode()))
+                .map_err(at(&path))?;
+        }
+        for (name, binary) in &self.binaries {
+            let path = make_room(root, &format!("usr/bin/{name}"))?;
+            fs::hard_link(build.input(binary), &path).map_err(at(&path))?;
+        }
+        let masks = self
+            .recipe
+            .masks
+            .iter()
+            .map(|unit| (format!("etc/systemd/system/{unit}"), "/dev/null".to_owned()));
+        for (link, target) in self.recipe.links.clone().into_iter().chain(masks) {
+            let path = make_room(root, &link)?;
+            symlink(target, &path).map_err(at(&path))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the directory of a path and removes what is there: files are shared with other trees, and must be
+/// replaced, never written into.
+fn make_room(root: &Utf8Path, path: &str) -> Result<camino::Utf8PathBuf, FileError> {
+    let path = root.join(path);
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(at(directory))?;
+    }
+    remove(&path)?;
+    Ok(path)
+}

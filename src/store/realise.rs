@@ -1,0 +1,288 @@
+//! Making paths exist.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::builder::Build;
+use super::derivation::How;
+use super::error::{BuildError, FileError, StoreError, at};
+use super::fetch::{DOWNLOADS, Fetcher, Progress};
+use super::{Derivation, Download, Mirrors, Registration, Store, StorePath, Tree, tree};
+use crate::event::{Event, Events};
+
+/// The part of a derivation's temporary directory that becomes the output.
+const OUT: &str = "out";
+
+impl Store {
+    /// Makes the derivation's path exist, whole, and returns where it is.
+    ///
+    /// What is present and looks right is used as it is: that takes a few milliseconds for a path, and what it was
+    /// made of is not looked at. What is missing or damaged is made, inputs first.
+    ///
+    /// # Errors
+    /// When something cannot be fetched or built; nothing that passes for whole is left of it.
+    pub fn realise(
+        &self,
+        top: &Arc<Derivation>,
+        events: &Events,
+    ) -> Result<Utf8PathBuf, StoreError> {
+        self.realise_all(std::slice::from_ref(top), events)?;
+        Ok(self.output(top.path()))
+    }
+
+    /// Makes the paths of several derivations exist.
+    ///
+    /// # Errors
+    /// As for [`realise`](Self::realise).
+    pub fn realise_all(&self, tops: &[Arc<Derivation>], events: &Events) -> Result<(), StoreError> {
+        let _no_collection = self.hold(false, events)?;
+        self.sweep()?;
+        let missing = self.missing(tops);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        for tool in missing.iter().flat_map(|derivation| tools(derivation)) {
+            tool.check()?;
+        }
+        self.download_all(&missing, events)?;
+        for derivation in &missing {
+            if let How::Build(_) = derivation.how {
+                self.make(derivation, events)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The derivations to make, inputs first, each once. Never looks below what is present.
+    fn missing(&self, tops: &[Arc<Derivation>]) -> Vec<Arc<Derivation>> {
+        fn visit(
+            store: &Store,
+            derivation: &Arc<Derivation>,
+            seen: &mut BTreeSet<StorePath>,
+            into: &mut Vec<Arc<Derivation>>,
+        ) {
+            if seen.insert(derivation.path().clone()) && !store.is_valid(derivation.path()) {
+                derivation
+                    .inputs()
+                    .iter()
+                    .for_each(|input| visit(store, input, seen, into));
+                into.push(Arc::clone(derivation));
+            }
+        }
+        let (mut seen, mut missing) = Default::default();
+        tops.iter()
+            .for_each(|top| visit(self, top, &mut seen, &mut missing));
+        missing
+    }
+
+    /// Builds one derivation whose inputs are present.
+    fn make(&self, derivation: &Derivation, events: &Events) -> Result<(), StoreError> {
+        let path = derivation.path();
+        let _lock = self.lock(path, events)?;
+        if self.is_valid(path) {
+            // Another regent was faster.
+            return Ok(());
+        }
+        self.make_way(path, events)?;
+        let begun = Instant::now();
+        events.emit(Event::BuildStarted {
+            derivation: derivation.name().to_owned(),
+        });
+        let temporary = self.temporary(path)?;
+        let out = self.build_in(
+            derivation,
+            temporary.path(),
+            self.directory(".cache").as_std_path(),
+            "log",
+        )?;
+        self.register(derivation, &out)?;
+        events.emit(Event::BuildFinished {
+            derivation: derivation.name().to_owned(),
+            elapsed: begun.elapsed(),
+        });
+        Ok(())
+    }
+
+    /// Runs the builder in the directory `temporary`, and returns where its normalised output is.
+    pub(super) fn build_in(
+        &self,
+        derivation: &Derivation,
+        temporary: &Path,
+        cache: &Path,
+        log: &str,
+    ) -> Result<Utf8PathBuf, StoreError> {
+        let temporary = utf8(temporary.to_path_buf())?;
+        let build = Build {
+            root: self.root(),
+            name: derivation.name(),
+            out: temporary.join(OUT),
+            scratch: temporary.join("scratch"),
+            cache: utf8(cache.to_path_buf())?,
+            log: self
+                .directory(".logs")
+                .join(format!("{}.{log}", derivation.path())),
+        };
+        let How::Build(builder) = &derivation.how else {
+            return Ok(self.output(derivation.path()));
+        };
+        let run = || {
+            // Others may look into the store; builders' own users must be able to pass.
+            fs::set_permissions(&temporary, PermissionsExt::from_mode(0o755))
+                .map_err(at(&temporary))?;
+            fs::create_dir(&build.scratch).map_err(at(&build.scratch))?;
+            fs::write(&build.log, "").map_err(at(&build.log))?;
+            builder.build(&build)?;
+            tree::normalise(build.out.as_std_path()).map_err(at(&build.out))?;
+            Ok(())
+        };
+        run().map_err(|source: BuildError| StoreError::Build {
+            derivation: derivation.name().to_owned(),
+            source,
+        })?;
+        Ok(build.out)
+    }
+
+    /// Registers a finished output and moves it to its place: from then on the path exists.
+    fn register(&self, derivation: &Derivation, out: &Utf8Path) -> Result<(), StoreError> {
+        let path = derivation.path();
+        let tree = Tree::read(out.as_std_path()).map_err(at(out))?;
+        let registration = Registration {
+            path: path.clone(),
+            tree: tree.hash(),
+            fingerprint: tree::fingerprint(out.as_std_path()).map_err(at(out))?,
+            entries: tree.entries(),
+            bytes: tree.bytes(),
+            inputs: derivation
+                .inputs()
+                .iter()
+                .map(|input| input.path().clone())
+                .collect(),
+        };
+        persist(out)?;
+        registration.save(&self.registry_file(path))?;
+        let output = self.output(path);
+        fs::rename(out, &output).map_err(at(&output))?;
+        File::open(self.root())
+            .and_then(|root| root.sync_all())
+            .map_err(at(self.root()))?;
+        Ok(())
+    }
+
+    /// Removes what stands where a path will be made, and says so.
+    fn make_way(&self, path: &StorePath, events: &Events) -> Result<(), StoreError> {
+        if fs::symlink_metadata(self.output(path)).is_ok() {
+            events.warn(format!(
+                "{} in the store is damaged; making it again",
+                path.name()
+            ));
+        }
+        self.discard(path)
+    }
+
+    /// Downloads what is missing, a few files at a time.
+    fn download_all(&self, missing: &[Arc<Derivation>], events: &Events) -> Result<(), StoreError> {
+        let downloads = missing
+            .iter()
+            .filter_map(|derivation| match &derivation.how {
+                How::Fetch(download) => Some((&**derivation, download)),
+                How::Build(_) => None,
+            });
+        let queue: VecDeque<_> = downloads.collect();
+        if queue.is_empty() {
+            return Ok(());
+        }
+        let progress = Progress::new(
+            "Debian packages",
+            queue.iter().map(|(_, download)| download.size).sum(),
+            events,
+        );
+        let fetcher = Fetcher::new(Mirrors::of_this_machine()?)?;
+        let queue = Mutex::new(queue);
+        let failure = Mutex::new(None);
+        let work = || {
+            while let Some((derivation, download)) = take(&queue) {
+                if let Err(error) = self.download(derivation, download, &fetcher, &progress, events)
+                {
+                    take_all(&queue);
+                    lock(&failure).get_or_insert(error);
+                }
+            }
+        };
+        thread::scope(|scope| (0..DOWNLOADS).for_each(|_| drop(scope.spawn(work))));
+        match lock(&failure).take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn download(
+        &self,
+        derivation: &Derivation,
+        download: &Download,
+        fetcher: &Fetcher,
+        progress: &Progress<'_>,
+        events: &Events,
+    ) -> Result<(), StoreError> {
+        let path = derivation.path();
+        let _lock = self.lock(path, events)?;
+        if self.is_valid(path) {
+            progress.add(download.size);
+            return Ok(());
+        }
+        self.make_way(path, events)?;
+        let temporary = self.temporary(path)?;
+        let out = utf8(temporary.path().join(OUT))?;
+        fetcher.fetch(download, &out, progress)?;
+        tree::normalise(out.as_std_path()).map_err(at(&out))?;
+        self.register(derivation, &out)
+    }
+}
+
+fn tools(derivation: &Derivation) -> &'static [super::Tool] {
+    match &derivation.how {
+        How::Build(builder) => builder.tools(),
+        How::Fetch(_) => &[],
+    }
+}
+
+/// A path below the store's root, which is UTF-8.
+fn utf8(path: PathBuf) -> Result<Utf8PathBuf, FileError> {
+    Utf8PathBuf::try_from(path).map_err(|error| {
+        let path = error.as_path().to_path_buf();
+        at(path)(error.into_io_error())
+    })
+}
+
+/// Puts a file or a tree on disk for good.
+fn persist(out: &Utf8Path) -> Result<(), FileError> {
+    let sync = || {
+        let file = File::open(out)?;
+        // One call for a tree of thousands of files, instead of one for each.
+        if file.metadata()?.is_dir() {
+            Ok(rustix::fs::syncfs(&file)?)
+        } else {
+            file.sync_all()
+        }
+    };
+    sync().map_err(at(out))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A poisoned queue or result is still a queue or a result.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn take<T>(queue: &Mutex<VecDeque<T>>) -> Option<T> {
+    lock(queue).pop_front()
+}
+
+fn take_all<T>(queue: &Mutex<VecDeque<T>>) {
+    lock(queue).clear();
+}
