@@ -67,7 +67,7 @@ pub enum NodeError {
         deadline: Duration,
         /// What the last try met.
         #[source]
-        last: Box<NodeError>,
+        last: Box<Self>,
     },
     /// A command did not end well.
     #[error(transparent)]
