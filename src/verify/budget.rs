@@ -11,7 +11,7 @@ use crate::spec::Budgets;
 
 /// A figure that has a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub enum Budget {
     /// Outage of new connections.
     NewConnectionOutage,
@@ -77,7 +77,7 @@ pub(super) fn limits(budgets: &Budgets) -> BTreeMap<Budget, u64> {
 
 /// A budget and what was measured against it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub struct BudgetCheck {
     /// Which figure.
     pub budget: Budget,

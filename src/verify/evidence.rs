@@ -35,7 +35,7 @@ pub struct Evidence {
 
 /// What was done, when, and under which conditions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct RunRecord {
     /// `regent/run/v1`.
     pub schema: String,
@@ -69,9 +69,9 @@ pub struct RunRecord {
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct FaultRecord {
-    /// `powerCut`, `kill`, `stop`, `pause` or `restartLoadBalancer`.
+    /// `power-cut`, `kill`, `stop`, `pause` or `restart-load-balancer`.
     pub kind: String,
     /// The target as it was asked for.
     pub target: String,
@@ -88,22 +88,22 @@ pub struct FaultRecord {
 #[serde(deny_unknown_fields)]
 pub struct Phases {
     /// The load began to flow.
-    #[serde(rename = "loadUs")]
+    #[serde(rename = "load_us")]
     pub load: Moment,
     /// Just before the fault was applied; none if it never was.
-    #[serde(rename = "faultUs")]
+    #[serde(rename = "fault_us")]
     pub fault: Option<Moment>,
     /// The fault was applied in full.
-    #[serde(rename = "appliedUs")]
+    #[serde(rename = "applied_us")]
     pub applied: Option<Moment>,
     /// Just before the fault was undone; none if it was not.
-    #[serde(rename = "healUs")]
+    #[serde(rename = "heal_us")]
     pub heal: Option<Moment>,
     /// The node was Ready and serving again.
-    #[serde(rename = "readyUs")]
+    #[serde(rename = "ready_us")]
     pub ready: Option<Moment>,
     /// The last sample was begun before this.
-    #[serde(rename = "endUs")]
+    #[serde(rename = "end_us")]
     pub end: Moment,
 }
 
@@ -127,7 +127,7 @@ pub struct Workload {
 
 /// What the measuring itself cost.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Tester {
     /// Processor time of the probes' thread over the run's time; 0.05 is 5 % of one core.
     pub cpu_share: f64,
@@ -135,7 +135,7 @@ pub struct Tester {
 
 /// What was under test: names, versions, hashes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Subject {
     /// Versions: regent, kubernetes, and what the nodes say of themselves.
     pub versions: BTreeMap<String, String>,

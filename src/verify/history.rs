@@ -27,10 +27,10 @@ pub struct Write {
     /// What it holds.
     pub content: String,
     /// When the write began.
-    #[serde(rename = "startUs")]
+    #[serde(rename = "start_us")]
     pub start: Moment,
     /// When its fate was known to the client.
-    #[serde(rename = "endUs")]
+    #[serde(rename = "end_us")]
     pub end: Moment,
     /// Its fate, as far as the client knows.
     pub fate: Fate,
@@ -38,7 +38,7 @@ pub struct Write {
 
 /// What a client knows of its write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub enum Fate {
     /// The API server said that it is stored, at this resource version.
     Acknowledged(u64),
@@ -53,7 +53,7 @@ pub enum Fate {
 #[serde(deny_unknown_fields)]
 pub struct Delivery {
     /// When it arrived.
-    #[serde(rename = "atUs")]
+    #[serde(rename = "at_us")]
     pub at: Moment,
     /// How it arrived.
     pub how: How,
@@ -67,7 +67,7 @@ pub struct Delivery {
 
 /// How something reached the watcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub enum How {
     /// As the watch's event that it was added.
     Added,
@@ -84,10 +84,10 @@ pub enum How {
 #[serde(deny_unknown_fields)]
 pub struct Interruption {
     /// When it was noticed.
-    #[serde(rename = "atUs")]
+    #[serde(rename = "at_us")]
     pub at: Moment,
     /// When the next connection was accepted; none if none was.
-    #[serde(rename = "resumedUs")]
+    #[serde(rename = "resumed_us")]
     pub resumed: Option<Moment>,
     /// From which resource version it went on.
     pub from: u64,
@@ -109,7 +109,7 @@ pub struct Stored {
 
 /// A line of `history.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "record", rename_all = "camelCase")]
+#[serde(tag = "record", rename_all = "snake_case")]
 pub(super) enum Line {
     Write(Write),
     Delivery(Delivery),

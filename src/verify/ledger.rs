@@ -24,7 +24,7 @@ pub fn fate(outcome: Outcome, version: Option<u64>) -> Fate {
 
 /// The ledger of writes against the quorum read after healing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub struct Ledger {
     /// How many writes were begun.
     pub writes: u64,
@@ -38,8 +38,10 @@ pub struct Ledger {
     pub indeterminate_stored: u64,
     /// Whether the quorum read could be done.
     pub read: bool,
-    /// Acknowledged writes that it did not show.
-    pub lost: Vec<String>,
+    /// How many acknowledged writes it did not show.
+    pub lost: u64,
+    /// Their names.
+    pub lost_names: Vec<String>,
     /// Acknowledged writes that it showed with another content or resource version.
     pub altered: Vec<String>,
     /// Rejected writes that it showed.
@@ -54,7 +56,7 @@ impl Ledger {
     /// Whether the quorum read was done and nothing contradicts it.
     pub fn sound(&self) -> bool {
         self.read
-            && self.lost.is_empty()
+            && self.lost == 0
             && self.altered.is_empty()
             && self.resurrected.is_empty()
             && self.misordered.is_empty()
@@ -90,7 +92,7 @@ pub fn ledger(history: &History, samples: &[Sample]) -> Ledger {
                 match found {
                     Some(found) if found.content == write.content && found.version == *version => {}
                     Some(_) => ledger.altered.push(name()),
-                    None if ledger.read => ledger.lost.push(name()),
+                    None if ledger.read => ledger.lost_names.push(name()),
                     None => {}
                 }
             }
@@ -104,6 +106,7 @@ pub fn ledger(history: &History, samples: &[Sample]) -> Ledger {
             }
         }
     }
+    ledger.lost = ledger.lost_names.len() as u64;
     ledger
 }
 
@@ -136,7 +139,7 @@ fn misordered(writes: &[Write]) -> Vec<String> {
 
 /// What the watch delivered, against the acknowledged writes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub struct WatchReport {
     /// How many writes it delivered.
     pub delivered: u64,

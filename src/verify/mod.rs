@@ -10,6 +10,8 @@ mod bundle;
 mod clock;
 mod etcd;
 mod evidence;
+#[cfg(test)]
+mod fixture;
 mod history;
 mod ledger;
 mod observation;

@@ -8,10 +8,10 @@ use super::clock::Moment;
 
 /// Something that was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Observation {
     /// When it was seen, or stamped by who saw it.
-    #[serde(rename = "atUs")]
+    #[serde(rename = "at_us")]
     pub at: Moment,
     /// How much earlier it may really have been, in milliseconds: the pause between two looks; 0 for what was told
     /// or stamped as it happened.
@@ -22,7 +22,7 @@ pub struct Observation {
 
 /// What can be seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "camelCase", deny_unknown_fields)]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Occurrence {
     /// A part of the run began.
     Phase {
@@ -88,7 +88,7 @@ pub enum Occurrence {
 
 /// A part of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Load without a fault.
     Baseline,
@@ -104,7 +104,7 @@ pub enum Phase {
 
 /// What the load balancer thinks of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub enum ServerState {
     /// It gets connections.
     Up,
@@ -116,7 +116,7 @@ pub enum ServerState {
 
 /// What a pod is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub enum PodState {
     /// Not Ready yet, or no longer.
     Waiting,

@@ -102,7 +102,7 @@ pub fn longest_gap(samples: &[Sample], window: Window) -> Window {
 
 /// How long samples took, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub struct Latency {
     /// Half of the samples took at most this.
     pub p50_ms: f64,
@@ -125,7 +125,7 @@ pub fn latency<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Latency {
 /// How late samples started, in milliseconds. A late start is this machine's fault, not the cluster's: it blurs what
 /// is measured by as much.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub struct Lateness {
     /// Half of the samples started at most this late.
     pub p50_ms: f64,

@@ -11,7 +11,7 @@ use super::observation::{Observation, Occurrence, PodState, ServerState};
 /// How long the cluster took, in milliseconds from the fault (from healing for `node_ready_ms`). None for what was not
 /// seen.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub struct Recovery {
     /// The load balancer took the node's server out.
     pub server_down_ms: Option<f64>,

@@ -82,7 +82,7 @@ pub enum VerifyError {
     Probes(#[from] ProbesError),
 }
 
-/// Returns the usual name of a run, and of its directory: `20261122T202500Z-demo-powerCut-etcd-leader`.
+/// Returns the usual name of a run, and of its directory: `20261122T202500Z-demo-power-cut-etcd-leader`.
 pub fn run_name(at: Timestamp, plan: &Plan, scenario: &Scenario) -> String {
     let at = at
         .to_zoned(TimeZone::UTC)

@@ -13,7 +13,7 @@ pub const SLOW: Duration = Duration::from_secs(1);
 
 /// A kind of client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub enum Probe {
     /// A new TCP connection and a full TLS handshake, then `GET /readyz`.
     NewConnection,
@@ -134,13 +134,13 @@ pub struct Sample {
     /// Which kind of client.
     pub probe: Probe,
     /// When its turn was.
-    #[serde(rename = "scheduledUs")]
+    #[serde(rename = "scheduled_us")]
     pub scheduled: Moment,
     /// When it really began; later than `scheduled` when this machine was busy.
-    #[serde(rename = "startUs")]
+    #[serde(rename = "start_us")]
     pub start: Moment,
     /// When its outcome was known.
-    #[serde(rename = "endUs")]
+    #[serde(rename = "end_us")]
     pub end: Moment,
     /// How it ended.
     pub outcome: Outcome,

@@ -67,12 +67,12 @@ impl Scenario {
         })
     }
 
-    /// Returns the fault's name: `powerCut`, `kill`, `stop`, `pause` or `restartLoadBalancer`.
+    /// Returns the fault's name: `power-cut`, `kill`, `stop`, `pause` or `restart-load-balancer`.
     pub fn kind(&self) -> &'static str {
         match &self.fault {
-            Fault::RestartLoadBalancer => "restartLoadBalancer",
+            Fault::RestartLoadBalancer => "restart-load-balancer",
             Fault::Node { fault, .. } => match fault {
-                hypervisor::Fault::PowerCut => "powerCut",
+                hypervisor::Fault::PowerCut => "power-cut",
                 hypervisor::Fault::Kill => "kill",
                 hypervisor::Fault::Stop => "stop",
                 hypervisor::Fault::Pause => "pause",
@@ -88,9 +88,12 @@ impl Scenario {
         }
     }
 
-    /// Returns a name for files: `powerCut-etcd-leader`.
+    /// Returns a name for files: `power-cut-etcd-leader`.
     pub fn slug(&self) -> String {
-        format!("{}-{}", self.kind(), self.target())
+        match &self.fault {
+            Fault::RestartLoadBalancer => self.kind().to_owned(),
+            Fault::Node { .. } => format!("{}-{}", self.kind(), self.target()),
+        }
     }
 
     /// A restart of the load balancer's service.
@@ -108,7 +111,7 @@ impl Default for Scenario {
 
 /// What is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// Something happens to a node.
     Node {
@@ -173,7 +176,7 @@ impl From<Target> for String {
 
 /// How much is asked of the cluster while it is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Load {
     /// Samples a second of each probe. 20 resolves 50 ms; all probes together then cost under 5 % of a core.
     pub rate_hz: u32,

@@ -32,8 +32,7 @@ pub fn headline(verdict: &Verdict) -> String {
     let data = if ledger.read {
         format!(
             "{} of {} acknowledged writes lost",
-            ledger.lost.len(),
-            ledger.acknowledged
+            ledger.lost, ledger.acknowledged
         )
     } else {
         format!("{} acknowledged writes not checked", ledger.acknowledged)
@@ -46,7 +45,7 @@ pub fn summary(verdict: &Verdict) -> String {
     let mut text = headline(verdict);
     text.push('\n');
     for reason in &verdict.reasons {
-        let _ = writeln!(text, "  because {reason}");
+        let _ = writeln!(text, "  {reason}");
     }
     let _ = writeln!(
         text,
@@ -85,7 +84,7 @@ pub(super) fn facts(verdict: &Verdict) -> Vec<String> {
             ledger.rejected,
             ledger.indeterminate,
             ledger.indeterminate_stored,
-            ledger.lost.len(),
+            ledger.lost,
             ledger.stale_reads,
         ),
         format!(

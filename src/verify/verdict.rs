@@ -35,7 +35,7 @@ const TOO_LATE: Duration = Duration::from_millis(250);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub enum Ruling {
     /// The fault bit, the load was high enough, every budget held, and nothing acknowledged is missing.
     Pass,
@@ -47,7 +47,7 @@ pub enum Ruling {
 
 /// A run's verdict, with what it rests on. Its JSON form is `verdict.json`, described in `docs/evidence.md`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub struct Verdict {
     /// `regent/verdict/v1`.
     pub schema: String,
@@ -89,7 +89,7 @@ pub struct Verdict {
 
 /// What one kind of client saw.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub struct ProbeReport {
     /// How many samples were begun.
     pub samples: u64,
@@ -123,7 +123,7 @@ pub struct ProbeReport {
 
 /// What one kind of client saw while the node came back.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub struct HealingReport {
     /// As [`ProbeReport::outage_ms`].
     pub outage_ms: f64,
@@ -312,32 +312,32 @@ fn budget_checks(evidence: &Evidence, views: &[View], recovery: &Recovery) -> Ve
 /// Says what contradicts the cluster's promises about data.
 fn broken_promises(ledger: &Ledger, watch: &WatchReport) -> Vec<String> {
     let found = [
-        ("acknowledged writes were lost", ledger.lost.as_slice()),
-        ("acknowledged writes were altered", &ledger.altered),
-        ("rejected writes were stored", &ledger.resurrected),
-        ("writes were ordered against real time", &ledger.misordered),
+        ("acknowledged writes lost", ledger.lost_names.as_slice()),
+        ("acknowledged writes altered", &ledger.altered),
+        ("rejected writes stored", &ledger.resurrected),
+        ("writes ordered against real time", &ledger.misordered),
         (
-            "acknowledged writes were not delivered by the watch",
+            "acknowledged writes that the watch never delivered",
             &watch.missed,
         ),
         (
-            "writes were delivered more than once by the watch",
+            "writes that the watch delivered more than once",
             &watch.duplicated,
         ),
         (
-            "writes were delivered out of order by the watch",
+            "writes that the watch delivered out of order",
             &watch.disordered,
         ),
-        ("writes were delivered altered by the watch", &watch.altered),
+        ("writes that the watch delivered altered", &watch.altered),
         (
-            "rejected writes were delivered by the watch",
+            "rejected writes that the watch delivered",
             &watch.resurrected,
         ),
     ];
     let mut reasons: Vec<String> = found
         .into_iter()
         .filter(|(_, names)| !names.is_empty())
-        .map(|(what, names)| format!("{} {what}: {}", names.len(), some_of(names)))
+        .map(|(what, names)| format!("{what}: {} ({})", names.len(), some_of(names)))
         .collect();
     if ledger.stale_reads > 0 {
         reasons.push(format!(

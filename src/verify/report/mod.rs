@@ -6,3 +6,6 @@ mod page;
 mod svg;
 
 pub(super) use page::write;
+
+#[cfg(test)]
+mod tests;
