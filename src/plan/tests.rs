@@ -110,10 +110,11 @@ fn any_spec() -> impl Strategy<Value = ClusterSpec> {
         |(name, control_plane, workers, (base, large))| {
             let mut spec = spec(control_plane, workers);
             spec.name = name.parse().unwrap();
-            let network = |prefix| ipnet::Ipv4Net::new(base.into(), prefix).unwrap().trunc();
-            spec.network.cidr = network(if large { 16 } else { 24 });
+            let range =
+                |base: u32, prefix| ipnet::Ipv4Net::new(base.into(), prefix).unwrap().trunc();
+            spec.network.cidr = range(base, if large { 16 } else { 24 });
             // 16 + 224 subnets of 24 bits fit into 16.
-            spec.network.pod_subnet = ipnet::Ipv4Net::new((!base).into(), 16).unwrap().trunc();
+            spec.network.pod_subnet = range(!base, 16);
             spec
         },
     )
