@@ -15,7 +15,7 @@ use super::evidence::{
     Evidence, EvidenceError, FaultRecord, Phases, RUN_SCHEMA, RunRecord, Subject, Tester, Workload,
 };
 use super::history::{History, Stored};
-use super::observation::{Occurrence, Phase};
+use super::observation::{Occurrence, Phase, ServerState};
 use super::observe::{Observers, Recorder, Watched};
 use super::probe::{Endpoint, EndpointError, Order, Probes, ProbesError, Recording};
 use super::recovery::recovery;
@@ -178,6 +178,7 @@ impl<'a> Run<'a> {
         }
 
         let observers = Observers::start(self.watched(), &self.recorder).await;
+        self.note_servers().await;
         let probes = self.load(from).await?;
         self.phase(Phase::Baseline);
         let began = Instant::now();
@@ -249,6 +250,20 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Notes which servers are up before anything happens; from then on the load balancer's journal tells.
+    async fn note_servers(&self) {
+        for balancer in self.site.plan.load_balancers() {
+            let up = recipe::servers_up(self.site, &balancer.name).await;
+            for server in up.unwrap_or_default() {
+                self.recorder.now(Occurrence::Server {
+                    server: server.to_string(),
+                    state: ServerState::Up,
+                    reason: "at the beginning".to_owned(),
+                });
+            }
+        }
+    }
+
     async fn load(&self, from: u64) -> Result<Probes, ProbesError> {
         let scenario = self.scenario;
         let order = Order {
@@ -259,7 +274,7 @@ impl<'a> Run<'a> {
             run: self.record.name.clone(),
             load: scenario.load,
             clock: self.recorder.clock,
-            longest: scenario.baseline + scenario.hold + scenario.settle + SLACK,
+            longest: scenario.baseline + self.longest_hold() + scenario.settle + SLACK,
         };
         let lab = std::sync::Arc::clone(&self.site.lab);
         Probes::start(order, move || lab.enter_network()).await
@@ -311,20 +326,28 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Holds the fault; a lost worker only until its pods are Ready elsewhere.
+    /// Holds the fault; a lost worker until its pods are Ready elsewhere.
     async fn hold(&self, from: Instant) {
-        let end = from + self.scenario.hold;
-        while Instant::now() < end {
+        let end = from + self.longest_hold();
+        loop {
             let rest = end.saturating_duration_since(Instant::now());
             tokio::time::sleep(rest.min(Duration::from_secs(1))).await;
             let mut so_far = self.record.clone();
             so_far.phases.end = self.recorder.clock.now();
-            if recovery(&so_far, &self.recorder.all())
+            let moved = recovery(&so_far, &self.recorder.all())
                 .pods_elsewhere_ms
-                .is_some()
-            {
+                .is_some();
+            if moved || Instant::now() >= end {
                 return;
             }
+        }
+    }
+
+    /// The hold, at most: for a lost worker half as long again as its pods may take, to see by how much they miss it.
+    fn longest_hold(&self) -> Duration {
+        match self.record.workload {
+            Some(_) => self.site.plan.budgets.pods_elsewhere * 3 / 2,
+            None => self.scenario.hold,
         }
     }
 

@@ -16,7 +16,7 @@ pub struct Scenario {
     pub fault: Fault,
     /// The load before the fault: shows that the cluster is healthy and gives the figures to compare with.
     pub baseline: Duration,
-    /// From the fault to its healing.
+    /// From the fault to its healing. Not for a lost worker: see [`Scenario::new`].
     pub hold: Duration,
     /// Whether the fault is undone afterwards; without, the run ends after `hold`.
     pub heal: bool,
@@ -30,14 +30,9 @@ impl Scenario {
     /// A scenario of `fault` with the usual times.
     ///
     /// A hold of 30 s is longer than every timer that a lost control-plane node sets off (leases and the `kubernetes`
-    /// Service: 15 s); a lost worker is held 90 s, because its pods must be Ready elsewhere meanwhile (28-36 s with
-    /// fast tuning).
+    /// Service: 15 s). A lost worker is held until its pods are Ready elsewhere, or well past their budget.
     pub fn new(fault: Fault) -> Self {
         let hold = match &fault {
-            Fault::Node {
-                target: Target::AnyWorker,
-                ..
-            } => 90,
             Fault::Node { .. } => 30,
             Fault::RestartLoadBalancer => 10,
         };

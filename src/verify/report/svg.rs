@@ -13,7 +13,7 @@ const WIDTH: f64 = 1160.0;
 /// Where the lanes begin; their labels stand left of it.
 const LEFT: f64 = 190.0;
 /// Where they end.
-const RIGHT: f64 = WIDTH - 12.0;
+const RIGHT: f64 = WIDTH - 20.0;
 /// Room for the phases' names above the lanes.
 const TOP: f64 = 26.0;
 /// Room for the time axis below them.
