@@ -27,8 +27,6 @@ pub type Told = Result<String, Box<dyn Error>>;
 pub struct Cluster {
     pub site: Site,
     image: NodeImage,
-    /// The story that is told, for the name of its evidence.
-    pub story: &'static str,
 }
 
 impl Cluster {
@@ -42,7 +40,6 @@ impl Cluster {
         Ok(Self {
             site: Site::open(place.plan.clone(), lab, parts, events.clone()).await?,
             image: place.image.clone(),
-            story: "up",
         })
     }
 
@@ -62,8 +59,9 @@ impl Cluster {
     }
 
     async fn verdict(&self, scenario: &Scenario) -> Result<Verdict, Box<dyn Error>> {
-        let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-        let out = Utf8PathBuf::from(format!("evidence/{now}-{}", self.story));
+        let run = verify::run_name(Timestamp::now(), &self.site.plan, scenario);
+        let out = Utf8PathBuf::from("evidence").join(run);
+        println!("        evidence: {out}/report.html");
         Ok(verify::run(&self.site, scenario, &out).await?)
     }
 

@@ -191,7 +191,7 @@ fn on_cluster(
     let runtime = lab.runtime()?;
     lab.enter_network()?;
     let told = runtime.block_on(async {
-        let mut cluster = Cluster::new(place, lab, &show.events()).await?;
+        let cluster = Cluster::new(place, lab, &show.events()).await?;
         let up = unless(interrupted, cluster.up()).await;
         let nodes = place.plan.nodes.len();
         let told = up.map(|_| format!("{nodes} nodes, every check holds"));
@@ -199,7 +199,6 @@ fn on_cluster(
             return Ok(());
         }
         for (name, tell) in stories {
-            cluster.story = name;
             let begun = begin(name);
             let told = unless(interrupted, async {
                 // Whatever the story before left behind.

@@ -79,7 +79,9 @@ impl Verify {
         let scenario = self.scenario();
         context.on_lab(lab, plan, parts, async |site| {
             for _ in 0..self.times {
-                let out = self.out.join(run_name(&site, self.fault));
+                let out = self
+                    .out
+                    .join(verify::run_name(Timestamp::now(), &site.plan, &scenario));
                 let verdict = healed_at_interrupt(context, &site, &scenario, &out).await?;
                 if conclude(context, &verdict)? == Outcome::NotPassed {
                     return Ok(Outcome::NotPassed);
@@ -138,15 +140,6 @@ async fn healed_at_interrupt(
             Err(Failure::interrupted(HEALED))
         }
     }
-}
-
-/// Names a run's directory so that runs sort by their time.
-fn run_name(site: &Site, fault: FaultArg) -> String {
-    let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    let fault = fault
-        .to_possible_value()
-        .map_or_else(String::new, |value| value.get_name().to_owned());
-    format!("{now}-{}-{fault}", site.plan.cluster)
 }
 
 fn conclude(context: &Context, verdict: &Verdict) -> Result<Outcome, Failure> {
