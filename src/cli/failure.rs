@@ -8,12 +8,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::hypervisor::HypervisorError;
-use crate::image::ImageError;
+use crate::image::{ImageError, LockError, ResolveError};
 use crate::lab::LabError;
 use crate::node::NodeError;
 use crate::recipe::RecipeError;
 use crate::site::SiteError;
 use crate::spec::Diagnostics;
+use crate::store::{FetchError, StoreError};
 use crate::verify::{EvidenceError, VerifyError};
 
 /// How a command ended that did not fail.
@@ -243,7 +244,49 @@ impl From<EvidenceError> for Failure {
 
 impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Self {
-        Self::operation(error)
+        match error {
+            ImageError::Store(error) => error.into(),
+            ImageError::LockFile(error) => error.into(),
+            ImageError::Version { .. } | ImageError::Lock { .. } => Self::usage(error),
+            _ => Self::operation(error),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let full = error.is_full();
+        match error {
+            StoreError::Tool { mend, .. } => Self::machine(error).hint(mend),
+            StoreError::Fetch(error) => error.into(),
+            _ if full => Self::operation(error)
+                .hint("make room, or put the store elsewhere: REGENT_STORE; what is whole is kept"),
+            _ => Self::operation(error),
+        }
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::NoMirror => Self::machine(error),
+            _ => Self::operation(error),
+        }
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Fetch(error) => error.into(),
+            _ => Self::operation(error),
+        }
     }
 }
 

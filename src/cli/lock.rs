@@ -1,9 +1,11 @@
 //! `regent lock`
 
 use clap::Args;
+use serde_json::json;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use crate::image;
 
 /// Check the lock file, or write it anew
 ///
@@ -20,7 +22,33 @@ pub struct Lock {
 }
 
 impl Lock {
-    pub(super) fn run(self, _context: &Context) -> Result<Outcome, Failure> {
-        Err(Failure::operation("not wired yet"))
+    pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let (lock, path) = image::Lock::current()?;
+        if self.update {
+            let events = context.events();
+            let path = context.blocking("regent.lock is as it was", move || {
+                Ok::<_, Failure>(image::resolve(&lock, &events)?.save()?)
+            })?;
+            context.print(&format!("wrote {path}\n"), &json!({ "wrote": path }))?;
+            return Ok(Outcome::Done);
+        }
+        let packages = lock.packages.len();
+        let problems = context.blocking("nothing was changed", move || lock.check())?;
+        if problems.is_empty() {
+            let path = path.unwrap_or_else(|| "the built-in regent.lock".into());
+            context.print(
+                &format!("{path}: {packages} packages, all as the recipes want and on a mirror\n"),
+                &json!({ "lock": path, "packages": packages }),
+            )?;
+            return Ok(Outcome::Done);
+        }
+        let text: String = problems
+            .iter()
+            .map(|problem| format!("{problem}\n"))
+            .collect();
+        context.print(&text, &problems)?;
+        Err(Failure::operation("the lock file does not fit")
+            .hint("`regent lock --update` writes it anew from what the mirrors have")
+            .hint("a mirror that keeps old versions helps too: name it in REGENT_DEBIAN_MIRRORS"))
     }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::show::duration;
+use crate::image;
 use crate::lab::Lab;
 use crate::recipe;
 use crate::spec::Machine;
@@ -52,6 +53,8 @@ impl Up {
             let (plan, events) = (plan.clone(), context.events());
             context.blocking(LEFT, move || Lab::enter(&paths, &plan, &events))?
         };
+        // A collection of garbage must not take away what nodes stand on.
+        image::retain(&context.global.store, plan.kubernetes, lab.paths().root())?;
         let outcome = context.on_lab(Arc::new(lab), plan, image.parts.clone(), async |site| {
             context.or_interrupt(LEFT, recipe::up(&site, &image)).await
         })?;

@@ -14,10 +14,10 @@ use crate::store::{
     Build, BuildError, Builder, Derivation, Encoding, FileError, Sandboxed, Tool, at,
 };
 
-/// The oldest Go that downloads a toolchain module and knows how it is named.
+/// The oldest Go tried, Debian 12's. To it a toolchain is a module as any other.
 const GO: Tool = Tool {
     program: "go",
-    oldest_go: Some((1, 21)),
+    oldest_go: Some((1, 19)),
     mend: "sudo ./setup",
 };
 

@@ -23,6 +23,6 @@ mod resolve;
 pub use containerd::DATABASES;
 pub use link::link_tree;
 pub use lock::{Lock, LockError, LockedGo, LockedPackage, Problem};
-pub use node_image::{ImageError, NodeImage, realise, versions};
+pub use node_image::{ImageError, NodeImage, realise, retain, versions};
 pub use parts::{Parts, parts};
 pub use resolve::{ResolveError, resolve};

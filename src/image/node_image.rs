@@ -100,3 +100,21 @@ pub fn realise(
             .collect(),
     })
 }
+
+/// Keeps everything that an image is made of from being collected for as long as `directory`, a lab's, exists.
+///
+/// # Errors
+/// When it cannot be written down.
+pub fn retain(
+    store: &Utf8Path,
+    version: KubernetesVersion,
+    directory: &Utf8Path,
+) -> Result<(), ImageError> {
+    let (lock, _) = Lock::current()?;
+    let paths: Vec<_> = parts(&lock, version)?
+        .names()
+        .into_iter()
+        .map(|(_, path)| path)
+        .collect();
+    Ok(Store::open(store)?.retain(directory, &paths)?)
+}
