@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use super::HypervisorError;
 use super::libvirt::Libvirt;
 use super::lxc::{self, Container};
+use crate::lab::links::Links;
 use crate::lab::{Lab, LabPaths, Place};
 use crate::name::{ClusterName, NodeName};
 use crate::node::KeyPair;
@@ -150,6 +151,7 @@ impl Hypervisor {
             let network = &inner.plan.network;
             let document =
                 render::libvirt::network(network).map_err(|source| HypervisorError::Xml {
+                    doing: "writing",
                     name: network.name.clone(),
                     source,
                 })?;
@@ -326,6 +328,7 @@ impl Inner {
         lxc::prepare(&self.place, node, media)?;
         let document = render::libvirt::lxc_domain(&self.plan, node, &self.place.node(&node.name))
             .map_err(|source| HypervisorError::Xml {
+                doing: "writing",
                 name: node.domain.clone(),
                 source,
             })?;
@@ -355,7 +358,7 @@ impl Inner {
         self.check_owner(node)?;
         let before = Instant::now();
         match fault {
-            Fault::PowerCut => return container.cut(&self.place, node),
+            Fault::PowerCut => return self.cut(node, container),
             Fault::Kill => {
                 self.libvirt.destroy(&domain)?;
                 // libvirt kills what it finds in its own cgroups, and the node has left those.
@@ -364,6 +367,19 @@ impl Inner {
             Fault::Stop => container.power_off(node)?,
             Fault::Pause => self.libvirt.suspend(&domain)?,
         }
+        Ok(before)
+    }
+
+    fn cut(&self, node: &NodeName, container: Container) -> Result<Instant> {
+        let names = self.libvirt.interfaces(&self.domain(node))?;
+        let holder = self.place.holder.map(|holder| holder.0);
+        let links = Links::find(holder, &names).map_err(HypervisorError::io(
+            node,
+            "looking for",
+            "the network".into(),
+        ))?;
+        let before = Instant::now();
+        container.cut(node, &links)?;
         Ok(before)
     }
 
@@ -412,20 +428,33 @@ pub(crate) fn sweep(paths: &LabPaths, uri: &str) -> Result<()> {
     for (node, domain, _) in libvirt.of_cluster(paths.cluster())? {
         remove_domain(&place, &libvirt, &node, &domain)?;
     }
-    libvirt.remove_network(&format!("regent-{}", paths.cluster()))
+    let network = format!("regent-{}", paths.cluster());
+    libvirt.remove_network(&network)?;
+    lxc::remove_network_traces(&network)
 }
 
 fn remove_domain(place: &Place, libvirt: &Libvirt, node: &NodeName, domain: &str) -> Result<()> {
-    let container = Container::find(place, domain);
-    if matches!(
-        libvirt.state(domain)?,
-        DomainState::Running | DomainState::Paused
-    ) {
-        libvirt.destroy(domain)?;
-    }
-    if let Some(container) = container {
+    // libvirt's own way takes two seconds and ends in the same.
+    if let Some(container) = Container::find(place, domain) {
         container.kill(node)?;
     }
+    let running = || {
+        Ok(matches!(
+            libvirt.state(domain)?,
+            DomainState::Running | DomainState::Paused
+        ))
+    };
+    if running()?
+        && let Err(error) = libvirt.destroy(domain)
+        && running()?
+    {
+        // It had not ended by itself meanwhile.
+        return Err(error);
+    }
+    if place.holder.is_none() {
+        lxc::remove_traces(domain)?;
+    }
+    // Last: a domain that is still defined is how an interrupted removal is found again.
     libvirt.undefine(domain)
 }
 

@@ -77,10 +77,10 @@ pub enum HypervisorError {
         pid: u32,
     },
     /// A file operation failed.
-    #[error("{node}: {doing} {path}")]
+    #[error("{subject}: {doing} {path}")]
     Io {
-        /// The node.
-        node: NodeName,
+        /// The node, or the network.
+        subject: String,
         /// `making`, `copying`…
         doing: &'static str,
         /// The file or directory.
@@ -98,9 +98,11 @@ pub enum HypervisorError {
         /// What it said, or how it ended.
         said: String,
     },
-    /// A document could not be written.
-    #[error("writing the document of {name}")]
+    /// A document could not be written or read.
+    #[error("{doing} the document of {name}")]
     Xml {
+        /// `writing` or `reading`.
+        doing: &'static str,
         /// The domain or network.
         name: String,
         /// Why.
@@ -112,15 +114,15 @@ pub enum HypervisorError {
 }
 
 impl HypervisorError {
-    /// Returns what turns an error of the system into one that says what was being done for which node.
+    /// Returns what turns an error of the system into one that says what was being done, and for whom.
     pub(super) fn io(
-        node: &NodeName,
+        subject: &impl ToString,
         doing: &'static str,
         path: &Utf8Path,
     ) -> impl FnOnce(io::Error) -> Self {
-        let (node, path) = (node.clone(), path.to_owned());
+        let (subject, path) = (subject.to_string(), path.to_owned());
         move |source| Self::Io {
-            node,
+            subject,
             doing,
             path,
             source,

@@ -9,7 +9,7 @@ use virt::network::Network;
 
 use super::{DomainState, HypervisorError, events};
 use crate::name::{ClusterName, NodeName};
-use crate::render::libvirt::tag;
+use crate::render::libvirt as render;
 
 /// A connection. libvirt's are safe to use from several threads at once.
 #[derive(Debug)]
@@ -93,7 +93,20 @@ impl Libvirt {
         let Some(domain) = self.domain(name)? else {
             return Ok(None);
         };
-        Ok(tag(&document(&domain, name)?))
+        Ok(render::tag(&document(&domain, name)?))
+    }
+
+    /// Returns the host's ends of the running domain's interfaces.
+    pub(super) fn interfaces(&self, name: &str) -> Result<Vec<String>> {
+        let domain = self
+            .connect
+            .lookup_domain_by_name(name)
+            .map_err(refused("looking for", name))?;
+        render::interfaces(&document(&domain, name)?).map_err(|source| HypervisorError::Xml {
+            doing: "reading",
+            name: name.to_owned(),
+            source,
+        })
     }
 
     /// Returns the domains with the cluster's tag: node, domain name, state.
@@ -107,7 +120,7 @@ impl Libvirt {
             let name = domain
                 .name()
                 .map_err(refused("reading a domain of", cluster.as_str()))?;
-            if let Some((owner, node)) = tag(&document(&domain, &name)?)
+            if let Some((owner, node)) = render::tag(&document(&domain, &name)?)
                 && owner == *cluster
             {
                 let state = state(&domain, &name)?;

@@ -7,13 +7,14 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{HypervisorError, NodeMedia, identity};
 use crate::lab::Place;
 use crate::lab::cgroup;
+use crate::lab::links::Links;
 use crate::lab::process::{self, ProcessId};
 use crate::name::NodeName;
 use crate::node::NodeFile;
@@ -32,12 +33,9 @@ const BOLT: [&str; 2] = [
 
 type Result<T> = std::result::Result<T, HypervisorError>;
 
-/// A running container: its PID 1 and the host's end of its network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Container {
-    init: ProcessId,
-    interfaces: Vec<String>,
-}
+/// A running container, by its PID 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Container(ProcessId);
 
 /// Makes everything that the domain refers to: directories, identity, the mounted overlay. Idempotent; what an
 /// interrupted call left half-made is made again.
@@ -93,9 +91,53 @@ pub(super) fn remove(place: &Place, node: &NodeName, domain: &str) -> Result<()>
         )?;
     }
     let directory = place.paths.node(node);
-    match fs::remove_dir_all(&directory) {
+    gone(node.as_str(), |path| fs::remove_dir_all(path), &directory)
+}
+
+/// Removes what libvirt itself leaves on this machine of a domain that is gone: empty directories, a log. In a lab
+/// of its own these go with the lab.
+pub(super) fn remove_traces(domain: &str) -> Result<()> {
+    let libvirt = Utf8Path::new("/run/libvirt/lxc");
+    for place in ["dev", "devpts", "fuse"] {
+        gone(
+            domain,
+            |path| fs::remove_dir(path),
+            &libvirt.join(format!("{domain}.{place}")),
+        )?;
+    }
+    gone(
+        domain,
+        |path| fs::remove_file(path),
+        &libvirt.join(format!("{domain}.sock")),
+    )?;
+    let logs = Utf8Path::new("/var/log/libvirt/lxc");
+    gone(
+        domain,
+        |path| fs::remove_file(path),
+        &logs.join(format!("{domain}.log")),
+    )
+}
+
+/// The same for a network.
+pub(super) fn remove_network_traces(network: &str) -> Result<()> {
+    let directory = Utf8Path::new("/run/libvirt/network").join(network);
+    gone(
+        network,
+        |path| fs::remove_dir(path),
+        &directory.join("ports"),
+    )?;
+    gone(network, |path| fs::remove_dir(path), &directory)
+}
+
+/// Removes something; that it is gone already is fine.
+fn gone(
+    subject: &str,
+    remove: impl Fn(&Utf8Path) -> io::Result<()>,
+    path: &Utf8Path,
+) -> Result<()> {
+    match remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(HypervisorError::io(node, "removing", &directory)(error))
+            Err(HypervisorError::io(&subject, "removing", path)(error))
         }
         _ => Ok(()),
     }
@@ -110,73 +152,54 @@ impl Container {
             .namespace("pid");
         process::all().find_map(|controller| {
             let arguments = controller.arguments();
-            if !arguments.first()?.ends_with("/libvirt_lxc")
-                || !values(&arguments, "--name").any(|name| name == domain)
-                || controller.namespace("pid") != namespace
-            {
+            let of_domain = arguments.first()?.ends_with("/libvirt_lxc")
+                && arguments.windows(2).any(|pair| pair == ["--name", domain]);
+            if !of_domain || controller.namespace("pid") != namespace {
                 return None;
             }
-            Some(Self {
-                // Number 1 in its own namespace, which is the last of the list.
-                init: controller
-                    .children()
-                    .into_iter()
-                    .find(|child| child.numbers().last() == Some(&1))?,
-                interfaces: values(&arguments, "--veth").map(str::to_owned).collect(),
-            })
+            // Number 1 in its own namespace, which is the last of the list.
+            let is_init = |child: &ProcessId| child.numbers().last() == Some(&1);
+            controller.children().into_iter().find(is_init).map(Self)
         })
     }
 
-    /// Cuts the power: first the network, so that nothing of the death is heard, then everything at once. Returns
-    /// the instant before the first of these.
-    pub(super) fn cut(&self, place: &Place, node: &NodeName) -> Result<Instant> {
-        let before = Instant::now();
-        for interface in &self.interfaces {
-            run(
-                node,
-                place
-                    .command("ip")
-                    .args(["link", "set", "dev", interface, "down"]),
-            )?;
-        }
-        self.kill(node)?;
-        Ok(before)
+    /// Cuts the power: first the network (`links` are the host's ends), so that nothing of the death is heard, then
+    /// everything at once. Measured under full load: silent and killed after 0.6 ms, gone after 30 to 100 ms.
+    pub(super) fn cut(self, node: &NodeName, links: &Links) -> Result<()> {
+        links.down().map_err(HypervisorError::io(
+            node,
+            "switching off",
+            Utf8Path::new("the network"),
+        ))?;
+        self.kill(node)
     }
 
     /// Kills PID 1, with which the kernel ends all others, and waits for it.
-    pub(super) fn kill(&self, node: &NodeName) -> Result<()> {
+    pub(super) fn kill(self, node: &NodeName) -> Result<()> {
         let failed = |error| HypervisorError::io(node, "killing", Utf8Path::new("PID 1"))(error);
-        self.init.kill().map_err(failed)?;
-        match self.init.wait_gone(DEATH).map_err(failed)? {
+        self.0.kill().map_err(failed)?;
+        match self.0.wait_gone(DEATH).map_err(failed)? {
             true => Ok(()),
             false => Err(HypervisorError::Unkillable {
                 node: node.clone(),
-                pid: self.init.pid,
+                pid: self.0.pid,
             }),
         }
     }
 
     /// Asks systemd for an orderly power-off: SIGRTMIN+4, which systemd(1) defines for containers.
-    pub(super) fn power_off(&self, node: &NodeName) -> Result<()> {
+    pub(super) fn power_off(self, node: &NodeName) -> Result<()> {
         // 34: glibc keeps the first two real-time signals for itself.
         run(
             node,
-            Command::new("kill").args(["-38", &self.init.pid.to_string()]),
+            Command::new("kill").args(["-38", &self.0.pid.to_string()]),
         )
     }
 
     /// What is different after each boot: a container's own boot identifier is the host's.
-    pub(super) fn boot_identity(&self) -> String {
-        format!("{}@{}", self.init.pid, self.init.started)
+    pub(super) fn boot_identity(self) -> String {
+        format!("{}@{}", self.0.pid, self.0.started)
     }
-}
-
-/// Returns the values of an option that may come several times.
-fn values<'a>(arguments: &'a [String], option: &str) -> impl Iterator<Item = &'a str> {
-    arguments
-        .windows(2)
-        .filter(move |pair| pair[0] == option)
-        .map(|pair| pair[1].as_str())
 }
 
 fn mount(place: &Place, node: &NodeName, root: &Utf8Path) -> Result<()> {
@@ -214,12 +237,7 @@ fn once(
         return Ok(());
     }
     let partial = Utf8PathBuf::from(format!("{directory}.partial"));
-    match fs::remove_dir_all(&partial) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(HypervisorError::io(node, "removing", &partial)(error));
-        }
-        _ => {}
-    }
+    gone(node.as_str(), |path| fs::remove_dir_all(path), &partial)?;
     make_directory(node, &partial, 0o755)?;
     fill(&partial)?;
     fs::rename(&partial, directory).map_err(HypervisorError::io(node, "renaming", &partial))

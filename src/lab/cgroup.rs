@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::mounts;
 use super::process::ProcessId;
@@ -17,34 +17,42 @@ const RELEASE: Duration = Duration::from_secs(5);
 
 /// Returns the directories of one domain, in every hierarchy.
 pub(crate) fn of_domain(domain: &str) -> io::Result<Vec<Utf8PathBuf>> {
-    directories(|owner| owner == domain)
+    let mut found = machines()?;
+    found.retain(|directory| owner(directory) == domain);
+    Ok(found)
 }
 
 /// Returns the directories of all domains of a cluster, in every hierarchy.
 pub(super) fn of_cluster(cluster: &ClusterName) -> io::Result<Vec<Utf8PathBuf>> {
-    directories(|owner| {
-        owner
-            .strip_prefix(cluster.as_str())
-            .and_then(|rest| rest.strip_prefix('-'))
-            // A node's name has no hyphen, or `a-b-m1` could be of cluster `a` as well as of `a-b`.
-            .is_some_and(|node| !node.contains('-') && node.parse::<NodeName>().is_ok())
-    })
+    let mut found = machines()?;
+    found.retain(|directory| belongs(directory, cluster));
+    Ok(found)
 }
 
-fn directories(wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Utf8PathBuf>> {
+/// Whether a directory is of a domain of the cluster.
+pub(super) fn belongs(directory: &Utf8Path, cluster: &ClusterName) -> bool {
+    owner(directory)
+        .strip_prefix(cluster.as_str())
+        .and_then(|rest| rest.strip_prefix('-'))
+        // A node's name has no hyphen, or `a-b-m1` could be of cluster `a` as well as of `a-b`.
+        .is_some_and(|node| !node.contains('-') && node.parse::<NodeName>().is_ok())
+}
+
+/// Returns the directories of all domains, whoever they belong to.
+pub(super) fn machines() -> io::Result<Vec<Utf8PathBuf>> {
     let mut found = Vec::new();
     for hierarchy in mounts::all()? {
         if !matches!(hierarchy.kind.as_str(), "cgroup" | "cgroup2") {
             continue;
         }
-        let machines = match hierarchy.point.join("machine").read_dir_utf8() {
+        let entries = match hierarchy.point.join("machine").read_dir_utf8() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other?,
         };
-        for machine in machines {
-            let machine = machine?;
-            if wanted(owner(machine.file_name())) {
-                found.push(machine.into_path());
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                found.push(entry.into_path());
             }
         }
     }
@@ -52,11 +60,11 @@ fn directories(wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Utf8PathBuf>> {
 }
 
 /// Returns the domain that a directory below `machine` belongs to.
-fn owner(directory: &str) -> &str {
-    directory
-        .strip_suffix(".libvirt-lxc")
+fn owner(directory: &Utf8Path) -> &str {
+    let name = directory.file_name().unwrap_or_default();
+    name.strip_suffix(".libvirt-lxc")
         .and_then(|rest| rest.strip_prefix("lxc-")?.split_once('-'))
-        .map_or(directory, |(_id, domain)| domain)
+        .map_or(name, |(_id, domain)| domain)
 }
 
 /// Kills every process in these directories and below.
@@ -123,12 +131,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directories_name_their_domain() {
-        assert_eq!(owner("demo-m1"), "demo-m1");
-        assert_eq!(owner("lxc-4711-demo-m1.libvirt-lxc"), "demo-m1");
-        assert_eq!(owner("lxc-4711-a-b-m1.libvirt-lxc"), "a-b-m1");
+    fn directories_name_their_domain_and_cluster() {
+        for (directory, domain, cluster) in [
+            ("demo-m1", "demo-m1", "demo"),
+            ("lxc-4711-demo-m1.libvirt-lxc", "demo-m1", "demo"),
+            ("lxc-4711-a-b-m1.libvirt-lxc", "a-b-m1", "a-b"),
+        ] {
+            let directory = Utf8Path::new("/sys/fs/cgroup/cpu/machine").join(directory);
+            assert_eq!(owner(&directory), domain);
+            assert!(belongs(&directory, &cluster.parse().unwrap()));
+            assert!(!belongs(&directory, &"a".parse().unwrap()));
+        }
         assert_eq!(
-            owner("qemu-1-demo-m1.libvirt-qemu"),
+            owner("qemu-1-demo-m1.libvirt-qemu".into()),
             "qemu-1-demo-m1.libvirt-qemu"
         );
     }

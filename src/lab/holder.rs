@@ -21,6 +21,9 @@ pub(crate) const LAB: &str = "/run/lab";
 /// The host's root directory, as seen in the lab's mount namespace.
 pub(crate) const HOST: &str = "/run/host";
 
+/// What the holder does before it only holds.
+const SCRIPT: (&str, &str) = ("holder.sh", include_str!("holder.sh"));
+
 /// The environment variable that marks a holder, with the lab's directory as its value.
 const MARK: &str = "REGENT_LAB";
 
@@ -67,14 +70,8 @@ impl Holder {
                 "--mount-proc",
             ])
             // Unmounts on the host must reach the lab, or it would keep the user's disks busy.
-            .args([
-                "--propagation",
-                "slave",
-                "sh",
-                "-euc",
-                include_str!("holder.sh"),
-                "holder",
-            ])
+            .args(["--propagation", "slave", "sh", "-eu"])
+            .arg(directory.join(SCRIPT.0))
             .arg(paths.root())
             .current_dir("/")
             .env_clear()
@@ -197,6 +194,7 @@ pub(super) fn end(root: &Utf8Path) -> Result<(), LabError> {
 /// Writes the daemons' configuration and gathers the drivers that they may load.
 fn prepare(directory: &Utf8Path) -> Result<(), LabError> {
     let files = [
+        SCRIPT,
         // Whoever may pass through the lab's directory, which is root's alone, may connect.
         (
             "etc/libvirtd.conf",

@@ -43,7 +43,7 @@ struct Registration {
 impl Registration {
     /// Whether the lab it stands for still exists in some form.
     fn is_alive(&self) -> bool {
-        self.root.exists() && (self.shared || !holder::marked(&self.root).is_empty())
+        (self.shared && self.root.exists()) || !holder::marked(&self.root).is_empty()
     }
 }
 
@@ -105,6 +105,24 @@ impl Host {
         fs::remove_dir_all(&self.registry).map_err(LabError::io("removing", &self.registry))?;
         lock.remove()
             .map_err(LabError::io("removing the lock of", &self.registry))
+    }
+
+    /// Returns the registered labs of other state directories: cluster and directory.
+    pub(super) fn elsewhere(&self, state: &Utf8Path) -> Vec<(ClusterName, Utf8PathBuf)> {
+        let entries = self
+            .registry
+            .join("labs")
+            .read_dir_utf8()
+            .into_iter()
+            .flatten()
+            .flatten();
+        entries
+            .filter_map(|entry| {
+                let cluster = entry.path().file_stem()?.parse().ok()?;
+                let root = read::<Registration>(entry.path()).ok()??.root;
+                (!root.starts_with(state)).then_some((cluster, root))
+            })
+            .collect()
     }
 
     /// Whether any registered lab lives; registrations of dead ones are dropped.

@@ -7,6 +7,7 @@ mod error;
 pub(crate) mod holder;
 mod host;
 mod instance;
+pub(crate) mod links;
 mod lock;
 mod mounts;
 pub(crate) mod network;

@@ -88,8 +88,13 @@ impl ProcessId {
     /// Returns its living children.
     pub(crate) fn children(self) -> Vec<Self> {
         all()
-            .filter(|child| parent(child.pid) == Some(self.pid))
+            .filter(|child| child.parent() == Some(self.pid))
             .collect()
+    }
+
+    fn parent(self) -> Option<u32> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        fields(&stat)?.nth(1)?.parse().ok()
     }
 
     fn open(self) -> io::Result<Option<rustix::fd::OwnedFd>> {
@@ -116,18 +121,17 @@ pub(crate) fn all() -> impl Iterator<Item = ProcessId> {
 
 /// Reads the start time from the text of `/proc/PID/stat`; none for a dead process.
 fn started(stat: &str) -> Option<u64> {
-    // The second field is the program's name in parentheses and may hold anything, so count from its end.
-    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_whitespace();
+    let mut fields = fields(stat)?;
     let state = fields.next()?;
     // State is field 3, the start time field 22.
     let started = fields.nth(18)?.parse().ok()?;
     (!matches!(state, "Z" | "X")).then_some(started)
 }
 
-fn parent(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let rest = stat.get(stat.rfind(')')? + 1..)?;
-    rest.split_whitespace().nth(1)?.parse().ok()
+/// Returns the fields of `/proc/PID/stat` from the third on.
+fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
+    // The second is the program's name in parentheses and may hold anything, so count from its end.
+    Some(stat.get(stat.rfind(')')? + 1..)?.split_whitespace())
 }
 
 #[cfg(test)]

@@ -128,6 +128,35 @@ pub fn tag(domain: &str) -> Option<(ClusterName, NodeName)> {
     (tag.xmlns == TAG).then_some((tag.cluster, tag.node))
 }
 
+/// Reads the host's ends of a running domain's interfaces from its document.
+pub fn interfaces(domain: &str) -> Result<Vec<String>, XmlError> {
+    #[derive(Deserialize)]
+    struct Document {
+        devices: List,
+    }
+    #[derive(Deserialize)]
+    struct List {
+        #[serde(default, rename = "interface")]
+        interfaces: Vec<Interface>,
+    }
+    #[derive(Deserialize)]
+    struct Interface {
+        target: Option<Target>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        #[serde(rename = "@dev")]
+        device: String,
+    }
+    let document: Document = xml::from_str(domain)?;
+    let targets = document
+        .devices
+        .interfaces
+        .into_iter()
+        .filter_map(|interface| interface.target);
+    Ok(targets.map(|target| target.device).collect())
+}
+
 #[derive(Serialize)]
 struct Network<'a> {
     name: &'a str,
