@@ -405,7 +405,10 @@ fn building_again_names_the_first_file_that_differs() {
     let bench = Bench::new();
     let same = bench.derivation("same", Then::Finish, &[]);
     let varying = bench.derivation("varying", Then::Vary, &[&same]);
-    let checked = bench.store().check(&[varying], &Events::none()).unwrap();
+    let checked = bench
+        .store()
+        .check(&Derivation::closure([&varying]), &Events::none())
+        .unwrap();
     let found: Vec<_> = checked
         .iter()
         .map(|c| {

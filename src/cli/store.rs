@@ -76,8 +76,8 @@ fn check(context: &Context) -> Result<Outcome, Failure> {
     let version = context.plan()?.kubernetes;
     let checked = on_store(context, move |store, events| {
         let (lock, _) = Lock::current()?;
-        let tops = image::parts(&lock, version)?.tops();
-        Ok(store.check(&tops, events)?)
+        let all = image::parts(&lock, version)?.closure();
+        Ok(store.check(&all, events)?)
     })?;
     let mut text = String::new();
     let mut differing = 0;
@@ -143,8 +143,8 @@ fn collect(context: &Context) -> Result<Outcome, Failure> {
         let (lock, _) = Lock::current()?;
         let mut keep = Vec::new();
         for version in image::versions() {
-            let names = image::parts(&lock, version)?.names();
-            keep.extend(names.into_iter().map(|(_, path)| path));
+            let all = image::parts(&lock, version)?.closure();
+            keep.extend(all.iter().map(|derivation| derivation.path().clone()));
         }
         Ok(store.collect(&keep, events)?)
     })?;

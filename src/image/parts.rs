@@ -35,6 +35,11 @@ impl Parts {
             .collect()
     }
 
+    /// Everything down to the downloads, inputs first.
+    pub fn closure(&self) -> Vec<Arc<Derivation>> {
+        Derivation::closure(&self.tops())
+    }
+
     /// The derivations that a node needs.
     pub fn tops(&self) -> [Arc<Derivation>; 2] {
         [Arc::clone(&self.node_root), Arc::clone(&self.containerd)]

@@ -1,5 +1,6 @@
 //! How to make one path.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Builder, Download, Encoding, StorePath, StorePathError};
@@ -69,27 +70,25 @@ impl Derivation {
             How::Fetch(_) => Vec::new(),
         }
     }
-}
 
-/// Returns the derivations that `tops` are made of, themselves included, inputs first, each once.
-pub(super) fn closure<'a>(
-    tops: impl IntoIterator<Item = &'a Arc<Derivation>>,
-) -> Vec<Arc<Derivation>> {
-    fn visit(
-        derivation: &Arc<Derivation>,
-        seen: &mut std::collections::BTreeSet<StorePath>,
-        into: &mut Vec<Arc<Derivation>>,
-    ) {
-        if seen.insert(derivation.path.clone()) {
-            derivation
-                .inputs()
-                .iter()
-                .for_each(|input| visit(input, seen, into));
-            into.push(Arc::clone(derivation));
+    /// Returns what `tops` are made of, themselves included: inputs first, each once.
+    pub fn closure<'a>(tops: impl IntoIterator<Item = &'a Arc<Self>>) -> Vec<Arc<Self>> {
+        fn visit(
+            derivation: &Arc<Derivation>,
+            seen: &mut BTreeSet<StorePath>,
+            into: &mut Vec<Arc<Derivation>>,
+        ) {
+            if seen.insert(derivation.path.clone()) {
+                derivation
+                    .inputs()
+                    .iter()
+                    .for_each(|input| visit(input, seen, into));
+                into.push(Arc::clone(derivation));
+            }
         }
+        let (mut seen, mut closure) = Default::default();
+        tops.into_iter()
+            .for_each(|top| visit(top, &mut seen, &mut closure));
+        closure
     }
-    let (mut seen, mut closure) = Default::default();
-    tops.into_iter()
-        .for_each(|top| visit(top, &mut seen, &mut closure));
-    closure
 }

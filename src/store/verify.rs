@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::derivation::{How, closure};
+use super::derivation::How;
 use super::error::{StoreError, at};
 use super::{Derivation, Registration, Store, StorePath, Tree};
 use crate::event::{Event, Events};
@@ -69,33 +69,34 @@ impl Store {
         tree.is_ok_and(|tree| tree.hash() == registration.tree) && self.is_valid(&registration.path)
     }
 
-    /// Builds again everything that `tops` are built from, with empty caches, and compares the bits. What was
-    /// downloaded is checked by its hash already.
+    /// Builds derivations again, with empty caches, and compares the bits. What was downloaded is checked by its
+    /// hash already.
     ///
     /// # Errors
     /// As for [`realise`](Self::realise).
     pub fn check(
         &self,
-        tops: &[Arc<Derivation>],
+        derivations: &[Arc<Derivation>],
         events: &Events,
     ) -> Result<Vec<Checked>, StoreError> {
-        let all = closure(tops);
-        self.realise_all(&all, events)?;
-        let _no_collection = self.hold(false, events)?;
-        let Some(last) = all.last() else {
+        let is_build = |derivation: &&Arc<Derivation>| matches!(derivation.how, How::Build(_));
+        let builds: Vec<Arc<Derivation>> = derivations.iter().filter(is_build).cloned().collect();
+        let Some(last) = builds.last() else {
             return Ok(Vec::new());
         };
+        let inputs: Vec<_> = builds
+            .iter()
+            .flat_map(|derivation| derivation.inputs())
+            .collect();
+        self.realise_all(&[builds.clone(), inputs].concat(), events)?;
+        let _no_collection = self.hold(false, events)?;
         // The lock keeps others from sweeping the directory.
         let _lock = self.lock(last.path(), events)?;
         let temporary = self.temporary(last.path())?;
         let cache = temporary.path().join("cache");
         std::fs::create_dir(&cache).map_err(at(&cache))?;
-        let builds = all
-            .iter()
-            .filter(|derivation| matches!(derivation.how, How::Build(_)));
-        builds
-            .map(|derivation| self.check_one(derivation, temporary.path(), &cache, events))
-            .collect()
+        let check = |derivation| self.check_one(derivation, temporary.path(), &cache, events);
+        builds.iter().map(|derivation| check(derivation)).collect()
     }
 
     fn check_one(
