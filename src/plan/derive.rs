@@ -165,7 +165,10 @@ fn node_files(plan: &Plan, node: &NodePlan) -> Vec<PlannedFile> {
         mode: 0o644,
         content,
     };
-    let mut files = vec![file("/etc/hosts", render::network::hosts(plan))];
+    let mut files = vec![
+        file("/etc/hosts", render::network::hosts(plan)),
+        file("/etc/resolv.conf", render::network::resolver(plan)),
+    ];
     if node.role == NodeRole::LoadBalancer {
         let config = render::haproxy::config(plan);
         files.push(file("/etc/haproxy/haproxy.cfg", config));

@@ -19,6 +19,12 @@ pub fn hosts(plan: &Plan) -> String {
     text
 }
 
+/// Writes `/etc/resolv.conf`: the gateway, where no server listens, so that a question about a name outside the lab
+/// is refused at once. Without the file kubelet starts no pod; without a server in it CoreDNS does not start.
+pub fn resolver(plan: &Plan) -> String {
+    format!("nameserver {}\n", plan.network.gateway)
+}
+
 /// Writes `/etc/systemd/network/10-lab.network`: a node's address and where its traffic goes.
 ///
 /// * The interface is found by its MAC address: its name depends on what runs the node.
