@@ -37,14 +37,10 @@ impl Logs {
             journal.push("--output=json".to_owned());
         }
         let output = context.on_site("nothing was changed", async |site| {
-            let console = site.lab.paths().node(&name).join("console.log");
-            lab::node(&site, &name)?
-                .command(&journal)
-                .run()
-                .await
-                .map_err(|error| {
-                    Failure::from(error).hint(format!("a node's console is kept in {console}"))
-                })
+            let journal = lab::node(&site, &name)?.command(&journal).run().await;
+            journal.map_err(|error| {
+                Failure::from(error).hint("`regent status` shows whether the node runs")
+            })
         })?;
         // With --json the journal's own lines are JSON.
         context.print_raw(output.as_bytes())?;

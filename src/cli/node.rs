@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
@@ -83,14 +84,15 @@ impl FromStr for NodeArg {
 
 impl Node {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let (name, fault) = match self.verb {
-            Verb::Cut(target) => (target, Some(Fault::PowerCut)),
-            Verb::Kill(target) => (target, Some(Fault::Kill)),
-            Verb::Stop(target) => (target, Some(Fault::Stop)),
-            Verb::Pause(target) => (target, Some(Fault::Pause)),
-            Verb::Start(target) | Verb::Resume(target) => (target, None),
+        let (target, fault, done) = match self.verb {
+            Verb::Cut(target) => (target, Some(Fault::PowerCut), "has lost power"),
+            Verb::Kill(target) => (target, Some(Fault::Kill), "is killed"),
+            Verb::Stop(target) => (target, Some(Fault::Stop), "is shut down"),
+            Verb::Pause(target) => (target, Some(Fault::Pause), "is paused"),
+            Verb::Start(target) => (target, None, "is started"),
+            Verb::Resume(target) => (target, None, "is resumed"),
         };
-        let name = name.node.into_name();
+        let name = target.node.into_name();
         context.on_site(
             "`regent status` shows what became of the node",
             async |site| {
@@ -106,6 +108,10 @@ impl Node {
                 }
                 Ok(())
             },
+        )?;
+        context.print(
+            &format!("{name} {done}\n"),
+            &json!({ "node": name, "done": done }),
         )?;
         Ok(Outcome::Done)
     }

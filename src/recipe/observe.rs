@@ -10,6 +10,7 @@ use crate::kubernetes::Kubernetes;
 use crate::name::NodeName;
 use crate::node::{Node, NodeError};
 use crate::plan::NodeRole;
+use crate::recipe::setup::BOOT;
 use crate::recipe::{RecipeError, health, manifests};
 use crate::site::Site;
 
@@ -141,6 +142,8 @@ impl Observed {
 }
 
 async fn look(node: &Node) -> Result<Guest, NodeError> {
+    // It may still be booting: whoever started it, an `up` that was interrupted or a user, need not have waited.
+    node.wait_reachable(BOOT).await?;
     let text = node.script(LOOK).deadline(LOOK_DEADLINE).run().await?;
     Ok(Guest::from_look(&text))
 }

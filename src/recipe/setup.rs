@@ -15,7 +15,7 @@ use crate::site::Site;
 
 /// A container node answers after 2 to 6 s; an emulated virtual machine after 26 s alone and about a minute where
 /// several boot at once on two cores (`docs/failure-model.md`).
-const BOOT: Duration = Duration::from_secs(180);
+pub(super) const BOOT: Duration = Duration::from_secs(180);
 
 /// Makes the node's domain exist and run, and waits until it answers.
 pub(super) async fn start(
