@@ -141,7 +141,10 @@ fn parse(body: &[u8]) -> Option<Status> {
 mod tests {
     use super::*;
 
-    fn view(members: &[(&str, Option<(u64, u64, u64)>)]) -> View {
+    /// Member, leader and term of a member that answers.
+    type Said = Option<(u64, u64, u64)>;
+
+    fn view(members: &[(&str, Said)]) -> View {
         let status = |(member, leader, term)| Status {
             member,
             leader,

@@ -101,12 +101,12 @@ fn fate_of(probe: Probe, turn: u64, after: i64) -> (u64, Outcome) {
     let hanging = (-5_000..1_500_000).contains(&after);
     match probe {
         // A third of the new connections meet the dead node; haproxy turns them to another after 0.6 s.
-        Probe::NewConnection if hanging && turn % 3 == 0 => (610 * MS, Outcome::Good),
+        Probe::NewConnection if hanging && turn.is_multiple_of(3) => (610 * MS, Outcome::Good),
         Probe::NewConnection if hanging && turn % 9 == 1 => (1_050 * MS, Outcome::Good),
         // The one connection went to another node.
         Probe::ReusedConnection => (usual, Outcome::Good),
         // No leader for 1.2 s, and what went to the dead node hangs until haproxy drops it.
-        _ if (0..1_200_000).contains(&after) && turn % 3 == 0 => {
+        _ if (0..1_200_000).contains(&after) && turn.is_multiple_of(3) => {
             (u64::try_from(1_600_000 - after).unwrap(), Outcome::Closed)
         }
         Probe::Read | Probe::Write if (0..1_200_000).contains(&after) => {

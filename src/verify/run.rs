@@ -393,7 +393,11 @@ impl<'a> Run<'a> {
             // What is left of it otherwise is small, and the next run has another name.
             let _ = self.api.remove_namespace(&self.namespace).await;
         } else {
-            bundle::collect(self.site, &self.etcd, out).await?;
+            let bundle = bundle::collect(self.site, &self.etcd, out).await;
+            if let Err(error) = bundle {
+                // The verdict stands without it.
+                self.site.events.warn(chain(&error));
+            }
         }
         Ok(verdict)
     }

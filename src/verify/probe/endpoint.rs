@@ -1,7 +1,7 @@
 //! Where requests go and who sends them.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -176,6 +176,6 @@ impl Endpoint {
     }
 
     pub(super) fn server_name(&self) -> ServerName<'static> {
-        ServerName::IpAddress(IpAddr::from(self.address.ip()).into())
+        ServerName::IpAddress(self.address.ip().into())
     }
 }

@@ -123,7 +123,7 @@ fn too_low_a_load_makes_the_run_void() {
     let verdict = judged(|evidence| {
         evidence
             .samples
-            .retain(|s| s.scheduled.0 % 200_000 < 100_000)
+            .retain(|s| s.scheduled.0 % 200_000 < 100_000);
     });
     expect(&verdict, Ruling::Void, "the load was too low");
     let verdict = judged(|evidence| {
