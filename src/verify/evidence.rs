@@ -71,7 +71,7 @@ pub struct RunRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct FaultRecord {
-    /// `power-cut`, `kill`, `stop`, `pause` or `restart-load-balancer`.
+    /// `power-cut`, `kill`, `stop`, `pause` or `restart`.
     pub kind: String,
     /// The target as it was asked for.
     pub target: String,

@@ -433,7 +433,7 @@ fn blank_record(site: &Site, scenario: &Scenario, clock: Clock, out: &Utf8Path) 
             kind: scenario.kind().to_owned(),
             target: scenario.target(),
             node: None,
-            words: scenario.slug(),
+            words: scenario.words(),
             weakness: None,
         },
         load: scenario.load,

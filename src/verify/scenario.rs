@@ -62,10 +62,10 @@ impl Scenario {
         })
     }
 
-    /// Returns the fault's name: `power-cut`, `kill`, `stop`, `pause` or `restart-load-balancer`.
+    /// Returns the fault's name: `power-cut`, `kill`, `stop`, `pause` or `restart`.
     pub fn kind(&self) -> &'static str {
         match &self.fault {
-            Fault::RestartLoadBalancer => "restart-load-balancer",
+            Fault::RestartLoadBalancer => "restart",
             Fault::Node { fault, .. } => match fault {
                 hypervisor::Fault::PowerCut => "power-cut",
                 hypervisor::Fault::Kill => "kill",
@@ -83,12 +83,14 @@ impl Scenario {
         }
     }
 
+    /// Returns the intention in words: `power-cut of etcd-leader`. What really happened is said by the evidence.
+    pub fn words(&self) -> String {
+        format!("{} of {}", self.kind(), self.target())
+    }
+
     /// Returns a name for files: `power-cut-etcd-leader`.
     pub fn slug(&self) -> String {
-        match &self.fault {
-            Fault::RestartLoadBalancer => self.kind().to_owned(),
-            Fault::Node { .. } => format!("{}-{}", self.kind(), self.target()),
-        }
+        format!("{}-{}", self.kind(), self.target())
     }
 
     /// A restart of the load balancer's service.

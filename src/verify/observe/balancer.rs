@@ -130,6 +130,10 @@ async fn offset(node: &Node) -> Option<jiff::SignedDuration> {
 /// `Server control-plane/m2 is DOWN, reason: Layer4 timeout, check duration: 300ms. 2 active and …` or
 /// `Health check for server control-plane/m2 failed, reason: Layer4 timeout, check duration: 300ms, status: 2/3 UP.`
 fn parse(message: &str) -> Option<Occurrence> {
+    // haproxy's own warnings say the same once more.
+    if message.starts_with('[') {
+        return None;
+    }
     let (rest, check) = match message.split_once("Health check for server ") {
         Some((_, rest)) => (rest, true),
         None => (message.split_once("Server ")?.1, false),
@@ -209,6 +213,7 @@ mod tests {
         for other in [
             "Health check for server control-plane/m3 succeeded, reason: Layer7 check passed, status: 3/3 UP.",
             "backend control-plane has no server available!",
+            "[WARNING]  (340) : Server control-plane/m1 is DOWN. 2 active and 0 backup servers left.",
             "198.18.0.1:40112 [22/Nov/2026:20:00:00.000] kubernetes control-plane/m1 1/0/5 100 -- 4/4/3/1/0 0/0",
             "",
         ] {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,10 +34,6 @@ const SCHEDULED: [Probe; 4] = [
 
 /// How long the watch is waited for after the last write: well over the second after which a delivery is bad.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// Nice value of the thread. Measuring must not wait for what is measured, on the same two cores; it takes a few
-/// percent of one.
-const NICE: i32 = -10;
 
 /// What to do.
 pub(in crate::verify) struct Order {
@@ -111,8 +108,7 @@ impl Probes {
         let thread = std::thread::Builder::new()
             .name("probes".to_owned())
             .spawn(move || {
-                // Without the right to do so the run is as good, only its samples may start later; that is recorded.
-                let _ = rustix::process::setpriority_process(None, NICE);
+                go_first();
                 let runtime = enter().map_err(ProbesError::Network).and_then(|()| {
                     let mut builder = tokio::runtime::Builder::new_current_thread();
                     builder.enable_all().build().map_err(ProbesError::Thread)
@@ -319,6 +315,20 @@ async fn drain(shared: &Shared, watcher: &Watcher) {
         }
     };
     let _ = tokio::time::timeout(DRAIN, complete).await;
+}
+
+/// Lets the calling thread run before everything else: measuring must not wait for what is measured, on the same few
+/// cores; it takes some percent of one. The lowest real-time priority does it; a nice value would not, where every
+/// session is a scheduling group of its own (`CONFIG_SCHED_AUTOGROUP`). Without the right to do so, or without `chrt`
+/// (util-linux), the run is as good, only its samples may start later; that is recorded.
+fn go_first() {
+    let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
+    let _ = Command::new("chrt")
+        .args(["--rr", "--pid", "1", &thread])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
 }
 
 /// Returns the processor time of the calling thread.
