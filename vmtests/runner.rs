@@ -132,7 +132,7 @@ fn lacking() -> Option<String> {
 
 /// Tells the stories that need no cluster, then those that share one.
 fn tell_all(stories: &[&'static Story], count: &mut Count) -> Result<(), Box<dyn Error>> {
-    let interrupted = interrupt::listen()?;
+    let interrupted = interrupt::listen(false)?;
     let show = Show::start(Face::choose(false))?;
     let place = Place::open(&show.events())?;
     // What an earlier run kept is not what this run makes.

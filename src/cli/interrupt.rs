@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 /// What the process exits with when it was interrupted.
 const INTERRUPTED: i32 = 130;
 
-/// Listens from now on and returns the token that the first signal cancels.
+/// Listens from now on and returns the token that the first signal cancels; says so on standard error unless `quiet`.
 ///
 /// # Errors
 /// When the listening thread or its signal handlers cannot be made.
-pub fn listen() -> io::Result<CancellationToken> {
+pub fn listen(quiet: bool) -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -28,11 +28,16 @@ pub fn listen() -> io::Result<CancellationToken> {
     let cancel = token.clone();
     std::thread::Builder::new()
         .name("interrupt".into())
-        .spawn(move || runtime.block_on(wait_twice(interrupt, terminate, cancel)))?;
+        .spawn(move || runtime.block_on(wait_twice(interrupt, terminate, cancel, quiet)))?;
     Ok(token)
 }
 
-async fn wait_twice(mut interrupt: Signal, mut terminate: Signal, cancel: CancellationToken) {
+async fn wait_twice(
+    mut interrupt: Signal,
+    mut terminate: Signal,
+    cancel: CancellationToken,
+    quiet: bool,
+) {
     for times in 1.. {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -48,7 +53,9 @@ async fn wait_twice(mut interrupt: Signal, mut terminate: Signal, cancel: Cancel
             )]
             std::process::exit(INTERRUPTED);
         }
-        say("interrupted: cleaning up (again to leave at once)");
+        if !quiet {
+            say("interrupted: cleaning up (again to leave at once)");
+        }
         cancel.cancel();
     }
 }

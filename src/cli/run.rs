@@ -56,7 +56,7 @@ fn context(global: Global) -> Result<Context, Failure> {
             store: absolute(&global.store)?,
             ..global
         },
-        interrupt: interrupt::listen()?,
+        interrupt: interrupt::listen(global.json)?,
         show: Show::start(Face::choose(global.json))?,
     })
 }
