@@ -22,10 +22,12 @@
 
 mod bench;
 mod cluster;
+mod lab;
+mod lab_stories;
 mod place;
 mod runner;
 mod stories;
 
 fn main() -> std::process::ExitCode {
-    runner::main(stories::ALL)
+    lab::Part::play().unwrap_or_else(|| runner::main(stories::ALL))
 }

@@ -7,6 +7,7 @@ use regent::recipe::Outcome;
 use regent::verify::{Scenario, Target};
 
 use crate::cluster::{Cluster, Told};
+use crate::lab_stories;
 use crate::runner::{Story, Tell};
 
 /// Every story, in the order in which they are told. The first is the main one.
@@ -42,6 +43,30 @@ pub const ALL: &[Story] = &[
     Story {
         name: "a_killed_node_comes_back",
         tell: Tell::Shared(|cluster| a_killed_node_comes_back(cluster).boxed_local()),
+    },
+    Story {
+        name: "a_lab_comes_and_goes",
+        tell: Tell::Alone(lab_stories::a_lab_comes_and_goes),
+    },
+    Story {
+        name: "faults_bite_and_heal",
+        tell: Tell::Alone(lab_stories::faults_bite_and_heal),
+    },
+    Story {
+        name: "labs_do_not_see_each_other",
+        tell: Tell::Alone(lab_stories::labs_do_not_see_each_other),
+    },
+    Story {
+        name: "dead_daemons_are_started_again",
+        tell: Tell::Alone(lab_stories::dead_daemons_are_started_again),
+    },
+    Story {
+        name: "a_shared_libvirt_keeps_its_own",
+        tell: Tell::Alone(lab_stories::a_shared_libvirt_keeps_its_own),
+    },
+    Story {
+        name: "killed_at_any_moment",
+        tell: Tell::Alone(lab_stories::killed_at_any_moment),
     },
 ];
 

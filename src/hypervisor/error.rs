@@ -88,6 +88,14 @@ pub enum HypervisorError {
         /// Why.
         source: io::Error,
     },
+    /// The images could not be copied into the node.
+    #[error("{node}: copying the container images")]
+    Copy {
+        /// The node.
+        node: NodeName,
+        /// Why.
+        source: crate::store::FileError,
+    },
     /// A program of the host failed.
     #[error("{node}: {program}: {said}")]
     Program {

@@ -38,7 +38,7 @@ const DRIVERS: [(&str, &str); 2] = [
 /// The daemons, in the order of their start, and their sockets.
 const DAEMONS: [(&str, &str); 2] = [("virtlogd", "virtlogd-sock"), ("libvirtd", "libvirt-sock")];
 
-/// A dozen mounts. Measured: 30 ms; the rest is for a machine that is busy.
+/// A dozen mounts, or a daemon. Measured: 30 and 100 ms; the rest is for a machine that is busy.
 const START: Duration = Duration::from_secs(10);
 
 /// The kernel kills whatever runs in the lab and waits for it. Measured with six nodes: under 1 s.
@@ -121,14 +121,20 @@ impl Holder {
                 .stdin(Stdio::null())
                 .output()
                 .map_err(missing("nsenter", "util-linux"))?;
-            // It returns when its socket is there. 127: the program is missing.
+            // 127: the program is missing.
             if output.status.code() == Some(127) {
                 return Err(LabError::Missing {
                     tool: daemon.to_owned(),
                     package: "libvirt-daemon",
                 });
             }
-            if !output.status.success() || !self.answers(socket) {
+            // It fails while one that a killed `regent` began to start holds the file with its number.
+            let deadline = Instant::now() + START;
+            while !self.answers(socket) && Instant::now() < deadline {
+                // A socket says nothing when it comes into being.
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            if !self.answers(socket) {
                 let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
                 return Err(LabError::Daemon { daemon, said });
             }

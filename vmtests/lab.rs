@@ -1,0 +1,236 @@
+//! Labs of a story's own, without Kubernetes.
+
+use std::error::Error;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use camino::Utf8Path;
+use regent::event::Events;
+use regent::hypervisor::{Fault, Hypervisor, NodeMedia};
+use regent::image::NodeImage;
+use regent::lab::residue::Snapshot;
+use regent::lab::{Lab, LabPaths};
+use regent::node::Node;
+use regent::plan::{self, NodePlan, Plan};
+use regent::spec::{ClusterSpec, Driver};
+
+use crate::cluster::Told;
+use crate::lab_stories;
+
+pub type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+/// From its start, a container answers on SSH within 2 s; the bound is for a machine that is busy with others.
+const BOOT: Duration = Duration::from_secs(30);
+
+/// The kernel takes a network namespace apart after its last process has gone, and says nothing at the end.
+const CLEARED: Duration = Duration::from_secs(5);
+
+/// A state directory of the story's own, and the machine as it was before.
+pub struct State {
+    directory: tempfile::TempDir,
+    before: Snapshot,
+}
+
+impl State {
+    pub fn new() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let before = Snapshot::take(path(&directory))?;
+        Ok(Self { directory, before })
+    }
+
+    pub fn path(&self) -> &Utf8Path {
+        path(&self.directory)
+    }
+
+    pub fn lab(&self, plan: &Plan) -> LabPaths {
+        LabPaths::new(self.path(), &plan.cluster)
+    }
+
+    /// Takes a lab down; how long that took.
+    pub fn down(&self, plan: &Plan) -> Result<Duration> {
+        let begun = Instant::now();
+        Lab::down(&self.lab(plan), &Events::none())?;
+        Ok(begun.elapsed())
+    }
+
+    /// Fails if the machine is not as it was before.
+    pub fn nothing_is_left(&self) -> Result {
+        let deadline = Instant::now() + CLEARED;
+        loop {
+            let left = self.before.difference(&Snapshot::take(self.path())?);
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("not as before:\n{}", left.join("\n")).into());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for State {
+    /// A story that failed leaves its labs, and nothing else knows of them.
+    fn drop(&mut self) {
+        let labs = self.path().join("labs").read_dir_utf8();
+        for lab in labs.into_iter().flatten().flatten() {
+            let Ok(cluster) = lab.file_name().parse() else {
+                continue;
+            };
+            if let Err(error) = Lab::down(&LabPaths::new(self.path(), &cluster), &Events::none()) {
+                println!("the lab {} stays behind: {error}", lab.path());
+            }
+        }
+    }
+}
+
+fn path(directory: &tempfile::TempDir) -> &Utf8Path {
+    Utf8Path::from_path(directory.path()).expect("the temporary directory has a UTF-8 name")
+}
+
+/// The plan of the default cluster under a name.
+pub fn planned(cluster: &str) -> Result<Plan> {
+    let spec = ClusterSpec::new(cluster.parse()?);
+    Ok(plan::derive(&spec, Driver::Lxc, vec![]))
+}
+
+/// A lab with a connection to its libvirt.
+pub struct Running {
+    pub lab: Lab,
+    pub hypervisor: Hypervisor,
+    image: NodeImage,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Running {
+    /// Enters the lab, connects, and starts its network.
+    pub fn start(state: &Utf8Path, plan: &Plan, image: &NodeImage) -> Result<Self> {
+        let lab = Lab::enter(&LabPaths::new(state, &plan.cluster), plan, &Events::none())?;
+        let runtime = lab.runtime()?;
+        let hypervisor = runtime.block_on(Hypervisor::connect(&lab, plan))?;
+        runtime.block_on(hypervisor.ensure_network())?;
+        let image = image.clone();
+        Ok(Self {
+            lab,
+            hypervisor,
+            image,
+            runtime,
+        })
+    }
+
+    /// Starts the node and waits until it answers; true if it had to be started.
+    pub fn boot(&self, node: &NodePlan) -> Result<bool> {
+        let media = NodeMedia {
+            root: self.image.root.clone(),
+            containerd: Some(self.image.containerd.clone()),
+            host: self.lab.secrets().hosts[&node.name].clone(),
+            authorized: self.lab.secrets().client.public.clone(),
+        };
+        let started = self.on(self.hypervisor.ensure_node(node, &media))?;
+        self.answers(node)?;
+        Ok(started)
+    }
+
+    /// Waits until the node answers.
+    pub fn answers(&self, node: &NodePlan) -> Result {
+        let ssh = self.ssh(node)?;
+        let answer = self
+            .runtime
+            .spawn(async move { ssh.wait_reachable(BOOT).await });
+        Ok(self.runtime.block_on(answer)??)
+    }
+
+    /// Runs a script on the node.
+    pub fn run(&self, node: &NodePlan, script: &str) -> Result<String> {
+        let output = self.runtime.spawn(self.ssh(node)?.script(script).run());
+        Ok(self.runtime.block_on(output)??)
+    }
+
+    /// Injects a fault; how long that took from the instant before it.
+    pub fn inject(&self, node: &NodePlan, fault: Fault) -> Result<Duration> {
+        Ok(self
+            .on(self.hypervisor.inject(&node.name, fault))?
+            .elapsed())
+    }
+
+    /// Heals the node and waits until it answers; how long that took.
+    pub fn heal(&self, node: &NodePlan) -> Result<Duration> {
+        let begun = Instant::now();
+        self.on(self.hypervisor.heal(&node.name))?;
+        self.answers(node)?;
+        Ok(begun.elapsed())
+    }
+
+    pub fn boot_identity(&self, node: &NodePlan) -> Result<Option<String>> {
+        Ok(self.on(self.hypervisor.boot_identity(&node.name))?)
+    }
+
+    /// Waits for something that needs no connection to a node.
+    pub fn on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    fn ssh(&self, node: &NodePlan) -> Result<Node> {
+        let secrets = self.lab.secrets();
+        let host = &secrets.hosts[&node.name];
+        Ok(Node::new(&node.name, node.address, &secrets.client, host)?)
+    }
+}
+
+/// Returns the number of the process that holds a private lab.
+pub fn holder(paths: &LabPaths) -> Result<u64> {
+    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(paths.record())?)?;
+    record["holder"]["pid"]
+        .as_u64()
+        .ok_or_else(|| "the lab has no holder on record".into())
+}
+
+/// The part of a story that runs in a process of its own: this program, told so by its environment.
+#[derive(Debug, Clone, Copy)]
+pub enum Part {
+    /// `regent up`, to be killed.
+    Up,
+    /// Everything of [`lab_stories::a_shared_libvirt_keeps_its_own`] that the machine's user does.
+    Guest,
+}
+
+const PART: &str = "REGENT_VMTEST_PART";
+const STATE: &str = "REGENT_VMTEST_STATE";
+const IMAGE: [&str; 2] = ["REGENT_VMTEST_ROOT", "REGENT_VMTEST_CONTAINERD"];
+
+impl Part {
+    /// Sets a command that runs this program up to play the part.
+    pub fn set(self, command: &mut Command, state: &Utf8Path, image: &NodeImage) {
+        command.env(PART, format!("{self:?}")).env(STATE, state);
+        command
+            .env(IMAGE[0], &image.root)
+            .env(IMAGE[1], &image.containerd);
+    }
+
+    /// Plays the part that the environment asks for, if it does.
+    pub fn play() -> Option<ExitCode> {
+        let variable = |name| std::env::var(name).unwrap_or_default();
+        if std::env::var_os(PART).is_none() {
+            return None;
+        }
+        let [root, containerd] = IMAGE.map(|name| variable(name).into());
+        let image = NodeImage {
+            root,
+            containerd,
+            parts: vec![],
+        };
+        let state = variable(STATE);
+        let told: Told = match variable(PART).as_str() {
+            "Up" => lab_stories::up(&image, state.as_str().into()),
+            "Guest" => lab_stories::guest(&image),
+            _ => return None,
+        };
+        Some(match told {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        })
+    }
+}
