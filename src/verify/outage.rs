@@ -36,36 +36,38 @@ pub struct Outage {
     pub window: Window,
     /// False if no good sample came after the last bad one; then `window` ends with the observation.
     pub over: bool,
+    /// When the last of the bad samples was answered or given up. A request that was caught in the outage may hang on
+    /// long after the service is back.
+    pub cleared: Moment,
 }
 
 /// Returns the outage of one probe within `window`, which begins with the fault (or with its healing).
 ///
-/// From the start of the first bad sample to the end of the first good sample after the last bad one. Samples overlap,
-/// so the words are made exact: a bad sample belongs to the window if it was in flight or began in it, and one that
-/// was in flight as the window began counts from there; the last bad sample is the one that ended last; and the good
-/// sample after it is the first that ends later. This is never shorter than what a client sees that sends its requests
-/// one after the other.
+/// From the start of the first bad sample to the end of the first good sample after the last bad one. Samples are in
+/// the order in which they began: the outage is the time in which it was bad luck to begin. One that was already in
+/// flight as the window began belongs to it, and counts from there.
 pub fn outage(samples: &[Sample], window: Window) -> Option<Outage> {
-    let bad =
-        |sample: &&Sample| sample.bad() && sample.start < window.to && sample.end >= window.from;
-    let from = samples
-        .iter()
-        .filter(bad)
-        .map(|sample| sample.start)
-        .min()?;
-    let last = samples.iter().filter(bad).map(|sample| sample.end).max()?;
+    let bad = || {
+        samples
+            .iter()
+            .filter(|sample| sample.bad() && sample.start < window.to && sample.end >= window.from)
+    };
+    let first = bad().map(|sample| sample.start).min()?;
+    let last = bad().map(|sample| sample.start).max()?;
+    let cleared = bad().map(|sample| sample.end).max()?;
     let good = samples
         .iter()
-        .filter(|sample| !sample.bad() && sample.end > last)
-        .map(|sample| sample.end)
-        .min();
+        .filter(|sample| !sample.bad() && sample.start > last)
+        .min_by_key(|sample| (sample.start, sample.end));
     let observed = samples.iter().map(|sample| sample.end).max()?;
     Some(Outage {
         window: Window {
-            from: from.max(window.from),
-            to: good.unwrap_or(observed),
+            from: first.max(window.from),
+            // One that was given up as the window began may have been the only one.
+            to: good.map_or(observed, |sample| sample.end).max(window.from),
         },
         over: good.is_some(),
+        cleared,
     })
 }
 

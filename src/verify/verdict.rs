@@ -101,6 +101,9 @@ pub struct ProbeReport {
     pub outage_ms: f64,
     /// False if no good sample came any more.
     pub recovered: bool,
+    /// From the fault until the last of the outage's bad samples was answered or given up; 0 without an outage. Longer
+    /// than the outage where requests hang on that were caught in it.
+    pub cleared_ms: f64,
     /// The longest time without a completed good sample, from the fault until healing.
     pub longest_gap_ms: f64,
     /// When that began, from the fault.
@@ -218,24 +221,22 @@ impl<'a> View<'a> {
         }
     }
 
-    fn windows(&self) -> impl Iterator<Item = Window> {
-        [self.fault].into_iter().chain(self.healing)
-    }
-
-    /// Returns the worst figure that the probe's budget limits, over the fault and its healing; none if it never ended.
+    /// Returns the figure that the probe's budget limits; none if it never ended.
+    ///
+    /// That is the outage of the fault (of the watch: its longest gap). While the node comes back it is the longest gap
+    /// for every probe: a machine that is busy with booting makes slow samples here and there, and the time from the
+    /// first to the last of them is no outage.
     fn cost(&self) -> Option<Duration> {
-        let mut worst = Duration::ZERO;
-        for window in self.windows() {
-            let outage = outage(self.samples, window);
-            if outage.is_some_and(|outage| !outage.over) {
-                return None;
-            }
-            worst = worst.max(match self.probe {
-                Probe::Watch => longest_gap(self.samples, window).length(),
-                _ => length(outage),
-            });
+        let ends = |window| outage(self.samples, window).is_none_or(|outage| outage.over);
+        if !ends(self.fault) || !self.healing.is_none_or(ends) {
+            return None;
         }
-        Some(worst)
+        let gap = |window| longest_gap(self.samples, window).length();
+        let fault = match self.probe {
+            Probe::Watch => gap(self.fault),
+            _ => length(outage(self.samples, self.fault)),
+        };
+        Some(fault.max(self.healing.map_or(Duration::ZERO, gap)))
     }
 
     fn report(&self) -> ProbeReport {
@@ -261,6 +262,7 @@ impl<'a> View<'a> {
             slow: self.samples.iter().filter(|sample| sample.slow()).count() as u64,
             outage_ms: millis(length(outage)),
             recovered: outage.is_none_or(|outage| outage.over),
+            cleared_ms: outage.map_or(0.0, |outage| millis(outage.cleared.since(self.fault.from))),
             longest_gap_ms: millis(gap.length()),
             longest_gap_at_ms: gap.from.millis_from(self.fault.from),
             p50_ms: after.p50_ms,

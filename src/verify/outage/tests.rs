@@ -35,11 +35,12 @@ fn an_outage_lasts_from_the_first_bad_start_to_the_next_good_end() {
         sample(1000, 10, Outcome::Closed),
         sample(1100, 10, GOOD),
         sample(1200, 1001, GOOD), // slow is bad
-        sample(1300, 10, GOOD),   // good, but before the slow one had ended
+        sample(1300, 20, GOOD),
         sample(2300, 20, GOOD),
     ];
     let found = outage(&samples, window(950, 5000)).unwrap();
-    assert_eq!(found.window, window(1000, 2320));
+    assert_eq!(found.window, window(1000, 1320));
+    assert_eq!(found.cleared, Moment(2_201_000));
     assert!(found.over);
 }
 
@@ -48,6 +49,11 @@ fn a_sample_in_flight_as_the_fault_strikes_counts_from_the_fault() {
     let samples = [sample(900, 800, Outcome::Timeout), sample(1800, 10, GOOD)];
     let found = outage(&samples, window(1000, 5000)).unwrap();
     assert_eq!(found.window, window(1000, 1810));
+    // The service had never gone for those who began afterwards.
+    let samples = [sample(900, 800, Outcome::Timeout), sample(950, 10, GOOD)];
+    let found = outage(&samples, window(1000, 5000)).unwrap();
+    assert_eq!(found.window, window(1000, 1000));
+    assert_eq!(found.cleared, Moment(1_700_000));
 }
 
 #[test]
@@ -112,23 +118,29 @@ fn samples() -> impl Strategy<Value = Vec<Sample>> {
     })
 }
 
-/// Steps through time, 1 ms a step, with the definition's words as they stand.
+/// Walks through the samples in the order in which they began, with the definition's words as they stand.
 fn outage_by_brute_force(samples: &[Sample], window: Window) -> Option<(u64, u64)> {
     let ms = |moment: Moment| moment.0 / 1000;
-    let suffering = |at: u64| {
-        samples
-            .iter()
-            .any(|s| s.bad() && s.start < window.to && (ms(s.start)..=ms(s.end)).contains(&at))
-    };
-    let horizon = samples.iter().map(|s| ms(s.end)).max()?;
-    let times = || ms(window.from)..=horizon;
-    let first = times().find(|at| suffering(*at))?;
-    let last = times().rfind(|at| suffering(*at))?;
-    let recovered = |at: &u64| samples.iter().any(|s| !s.bad() && ms(s.end) == *at);
-    Some((
-        first,
-        (last + 1..=horizon).find(recovered).unwrap_or(horizon),
-    ))
+    let mut ordered = samples.to_vec();
+    ordered.sort_by_key(|s| (s.start, s.bad(), s.end));
+    let own = |s: &Sample| s.bad() && s.end >= window.from && s.start < window.to;
+    let (mut from, mut to, mut over) = (None, 0, false);
+    for sample in &ordered {
+        if own(sample) {
+            from.get_or_insert(sample.start.max(window.from));
+            over = false;
+        } else if !sample.bad() && from.is_some() && !over {
+            // Two that began together are not one after the other.
+            let together = |other: &Sample| own(other) && other.start == sample.start;
+            if !ordered.iter().any(together) {
+                (to, over) = (ms(sample.end), true);
+            }
+        }
+    }
+    if !over {
+        to = samples.iter().map(|s| ms(s.end)).max()?;
+    }
+    Some((ms(from?), to.max(ms(window.from))))
 }
 
 /// For every pair of moments, whether nothing good completed strictly between them.

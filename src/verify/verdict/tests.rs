@@ -63,7 +63,7 @@ fn an_outage_that_never_ends_fails() {
 }
 
 #[test]
-fn an_outage_while_healing_counts_on_its_own() {
+fn a_gap_while_healing_counts_on_its_own() {
     let spoil = |evidence: &mut Evidence, from_ms: u64, to_ms: u64| {
         let (from, to) = (HEAL.0 + from_ms * 1000, HEAL.0 + to_ms * 1000);
         let hit = |sample: &&mut Sample| {
