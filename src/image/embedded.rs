@@ -43,17 +43,21 @@ const FILES: &[Embedded] = embed![
     "go/pause/main.go",
     "kubernetes-1.35.4.json",
     "node.json",
+    "node/etc/.updated",
     "node/etc/containerd/config.toml",
     "node/etc/modules-load.d/kubernetes.conf",
     "node/etc/ssh/sshd_config.d/regent.conf",
     "node/etc/sysctl.d/60-kubernetes.conf",
+    "node/etc/systemd/system/containerd.service.d/regent.conf",
     "node/etc/systemd/system/kubelet.service",
+    "node/etc/systemd/system/ssh.service",
     "node/usr/lib/regent/node-init",
     "node/usr/lib/regent/sysctl/kernel.keys.root_maxbytes",
     "node/usr/lib/regent/sysctl/kernel.keys.root_maxkeys",
     "node/usr/lib/regent/sysctl/kernel.panic",
     "node/usr/lib/regent/sysctl/kernel.panic_on_oops",
     "node/usr/lib/regent/sysctl/vm.overcommit_memory",
+    "node/var/.updated",
 ];
 
 /// `regent.lock` as it was when regent was compiled.

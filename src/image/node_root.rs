@@ -97,3 +97,91 @@ fn make_room(root: &Utf8Path, path: &str) -> Result<camino::Utf8PathBuf, FileErr
     remove(&path)?;
     Ok(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::super::recipe;
+    use super::*;
+    use crate::event::Events;
+    use crate::store::Store;
+
+    /// A little of what Debian has, and a binary.
+    #[derive(Debug)]
+    struct Stub(&'static [(&'static str, &'static str)]);
+
+    impl Builder for Stub {
+        fn encode(&self, encoding: &mut Encoding) {
+            encoding.list(self.0.iter(), |encoding, (path, text)| {
+                _ = encoding.text(path).text(text)
+            });
+        }
+
+        fn build(&self, build: &Build<'_>) -> Result<(), BuildError> {
+            for (path, text) in self.0 {
+                let path = match *path {
+                    "" => build.out.clone(),
+                    path => make_room(&build.out, path)?,
+                };
+                fs::write(&path, text).map_err(at(&path))?;
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_node_root_is_debian_with_our_files_and_the_same_bits_each_time() {
+        let debian = &[
+            ("etc/containerd/config.toml", "Debian's own"),
+            (
+                "etc/systemd/system/getty.target.wants/getty@tty1.service",
+                "",
+            ),
+            ("usr/bin/env", "coreutils"),
+        ];
+        let debian = Derivation::build("debian", Stub(debian)).unwrap();
+        let binary = Derivation::build("kubelet", Stub(&[("", "ELF")])).unwrap();
+        let root = NodeRoot {
+            debian: Arc::clone(&debian),
+            binaries: vec![("kubelet".into(), binary)],
+            recipe: recipe::node().unwrap(),
+        };
+        let root = Derivation::build("node-root", root).unwrap();
+
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(Utf8Path::from_path(directory.path()).unwrap()).unwrap();
+        let path = store.realise(&root, &Events::none()).unwrap();
+        let mode = |below: &str| fs::symlink_metadata(path.join(below)).unwrap().mode() & 0o777;
+        assert_eq!(mode("usr/lib/regent/node-init"), 0o755);
+        assert_eq!(mode("etc/systemd/system/kubelet.service"), 0o644);
+        assert_eq!(
+            fs::read_to_string(path.join("usr/bin/kubelet")).unwrap(),
+            "ELF"
+        );
+        assert_eq!(
+            fs::read_link(path.join("opt/cni/bin")).unwrap().to_str(),
+            Some("/usr/lib/cni")
+        );
+        assert!(!path.join("etc/systemd/system/getty.target.wants").exists());
+        let config =
+            |root: &Utf8Path| fs::read_to_string(root.join("etc/containerd/config.toml")).unwrap();
+        assert!(config(&path).contains("SystemdCgroup = true"));
+        assert_eq!(
+            config(&store.output(debian.path())),
+            "Debian's own",
+            "written through a hard link"
+        );
+
+        let checked = store
+            .check(&Derivation::closure([&root]), &Events::none())
+            .unwrap();
+        assert_eq!(checked.len(), 3);
+        assert!(
+            checked
+                .iter()
+                .all(|checked| checked.first_difference.is_none()),
+            "{checked:?}"
+        );
+    }
+}
