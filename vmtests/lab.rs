@@ -210,9 +210,7 @@ impl Part {
     /// Plays the part that the environment asks for, if it does.
     pub fn play() -> Option<ExitCode> {
         let variable = |name| std::env::var(name).unwrap_or_default();
-        if std::env::var_os(PART).is_none() {
-            return None;
-        }
+        std::env::var_os(PART)?;
         let [root, containerd] = IMAGE.map(|name| variable(name).into());
         let image = NodeImage {
             root,

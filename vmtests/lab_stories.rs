@@ -41,7 +41,7 @@ pub fn a_lab_comes_and_goes(image: &NodeImage) -> Told {
     assert_eq!(found.libvirt_uri(), running.lab.libvirt_uri());
     match Lab::enter(&paths, &plan, &Events::none()) {
         Err(LabError::Busy { holder, .. }) => {
-            assert!(holder.contains(&std::process::id().to_string()))
+            assert!(holder.contains(&std::process::id().to_string()));
         }
         other => return Err(format!("a second `enter`: {other:?}").into()),
     }

@@ -206,11 +206,11 @@ impl Hypervisor {
             Fault::Kill => self.settle(node, DomainState::Off, SETTLE, changes).await?,
             Fault::Stop => {
                 self.settle(node, DomainState::Off, POWER_OFF, changes)
-                    .await?
+                    .await?;
             }
             Fault::Pause => {
                 self.settle(node, DomainState::Paused, SETTLE, changes)
-                    .await?
+                    .await?;
             }
         }
         Ok(before)

@@ -30,7 +30,7 @@ impl Builder for NodeRoot {
     fn encode(&self, encoding: &mut Encoding) {
         encoding.text("node-root/1");
         encoding.list(self.binaries.iter(), |encoding, (name, _)| {
-            _ = encoding.text(name)
+            _ = encoding.text(name);
         });
         encoding.list(embedded::directory(FILES).iter(), |encoding, file| {
             encoding.text(file.path).text(file.content);
@@ -43,7 +43,7 @@ impl Builder for NodeRoot {
         } = &self.recipe;
         encoding.texts(directories).texts(masks).texts(remove);
         encoding.list(links.iter(), |encoding, (path, target)| {
-            _ = encoding.text(path).text(target)
+            _ = encoding.text(path).text(target);
         });
     }
 

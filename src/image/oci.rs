@@ -32,7 +32,7 @@ impl Builder for OciImage {
             .texts(&self.entrypoint);
         encoding.number(self.base.is_some().into());
         encoding.list(self.files.iter(), |encoding, (path, _)| {
-            _ = encoding.text(path)
+            _ = encoding.text(path);
         });
     }
 

@@ -69,7 +69,7 @@ fn owner(directory: &Utf8Path) -> &str {
 
 /// Kills every process in these directories and below.
 pub(crate) fn kill(directories: &[Utf8PathBuf]) -> io::Result<()> {
-    for directory in directories.iter().flat_map(|top| tree(top)) {
+    for directory in directories.iter().flat_map(tree) {
         let members = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
         for pid in members.lines().filter_map(|line| line.parse().ok()) {
             if let Some(process) = ProcessId::of(pid) {
@@ -91,7 +91,7 @@ pub(crate) fn remove(directories: &[Utf8PathBuf]) -> io::Result<()> {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                     // There is no event for "the last dead process has left".
                     Err(_) if Instant::now() < deadline => {
-                        std::thread::sleep(Duration::from_millis(5))
+                        std::thread::sleep(Duration::from_millis(5));
                     }
                     Err(error) => {
                         return Err(io::Error::new(

@@ -29,7 +29,7 @@ impl Derivation {
         let mut encoding = Encoding::new("derivation/1");
         encoding.text(name);
         encoding.list(builder.inputs().iter(), |encoding, input| {
-            _ = encoding.text(input.path().as_str())
+            _ = encoding.text(input.path().as_str());
         });
         builder.encode(&mut encoding);
         let path = StorePath::new(encoding.hash(), name)?;

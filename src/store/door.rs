@@ -98,7 +98,7 @@ impl Store {
             events.note(format!(
                 "another regent is building {}; waiting for it",
                 path.name()
-            ))
+            ));
         };
         wait_for(&file, File::try_lock, waiting)?.ok_or_else(|| StoreError::Held {
             path: path.clone(),
@@ -116,7 +116,7 @@ impl Store {
             File::try_lock_shared
         };
         let waiting = || events.note("another regent uses the store; waiting for it");
-        wait_for(&file, attempt, waiting)?.ok_or_else(|| StoreError::Busy {
+        wait_for(&file, attempt, waiting)?.ok_or(StoreError::Busy {
             lock: file,
             waited: PATIENCE,
         })

@@ -119,7 +119,7 @@ impl<'a> World<'a> {
             }
             Action::Step(Step::Settle) => self.seen.healthy = true,
             Action::Step(Step::Manifests) => {
-                self.seen.manifests = Some(fingerprint::of_manifests(&self.plan.manifests))
+                self.seen.manifests = Some(fingerprint::of_manifests(&self.plan.manifests));
             }
         }
     }
