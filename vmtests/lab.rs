@@ -84,6 +84,10 @@ impl Drop for State {
     }
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "tempfile names directories in ASCII, below a directory that tests chose"
+)]
 fn path(directory: &tempfile::TempDir) -> &Utf8Path {
     Utf8Path::from_path(directory.path()).expect("the temporary directory has a UTF-8 name")
 }
