@@ -1,5 +1,8 @@
 //! What a builder's programs may see and do. Needs root, as namespaces do.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
+
 use std::fs;
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! The store's promises: whole or absent, once, noticed when damaged.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -52,7 +52,9 @@ impl Encoding {
         &mut self,
         texts: impl IntoIterator<Item = &'a String, IntoIter: ExactSizeIterator>,
     ) -> &mut Self {
-        self.list(texts.into_iter(), |encoding, text| _ = encoding.text(text))
+        self.list(texts.into_iter(), |encoding, text| {
+            encoding.text(text);
+        })
     }
 
     /// Returns the hash of everything appended so far.
@@ -68,10 +70,9 @@ mod tests {
     #[test]
     fn the_encoding_is_fixed_for_all_time() {
         let mut encoding = Encoding::new("k");
-        encoding
-            .text("ab")
-            .number(3)
-            .list(["x"].iter(), |e, x| _ = e.text(x));
+        encoding.text("ab").number(3).list(["x"].iter(), |e, x| {
+            e.text(x);
+        });
         let expected = b"\x01\0\0\0\0\0\0\0k\x02\0\0\0\0\0\0\0ab\x08\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0x";
         assert_eq!(encoding.0, expected);
     }
@@ -80,7 +81,9 @@ mod tests {
     fn different_items_never_run_together() {
         let of = |items: &[&str]| {
             let mut encoding = Encoding::new("t");
-            encoding.list(items.iter(), |e, text| _ = e.text(text));
+            encoding.list(items.iter(), |e, text| {
+                e.text(text);
+            });
             encoding.hash()
         };
         let all = [
