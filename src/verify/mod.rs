@@ -8,11 +8,13 @@ mod api;
 mod budget;
 mod bundle;
 mod clock;
+mod error;
 mod etcd;
 mod evidence;
 #[cfg(test)]
 mod fixture;
 mod history;
+mod judge;
 mod ledger;
 mod observation;
 mod observe;
@@ -31,18 +33,20 @@ mod workload;
 
 pub use budget::{Budget, BudgetCheck};
 pub use clock::{Clock, Moment};
+pub use error::VerifyError;
 pub use etcd::EtcdError;
 pub use evidence::{
     Evidence, EvidenceError, FaultRecord, Phases, Proof, RunRecord, Subject, Tester, Workload,
 };
 pub use history::{Delivery, Fate, History, How, Interruption, Stored, Write};
+pub use judge::judge;
 pub use ledger::{Ledger, WatchReport, fate, ledger, watch, watch_samples};
 pub use observation::{Observation, Occurrence, Phase, PodState, ServerState};
 pub use outage::{Latency, Lateness, Outage, Window, latency, lateness, longest_gap, outage};
 pub use probe::{EndpointError, ProbesError};
 pub use recovery::{Recovery, recovery};
-pub use run::{VerifyError, evaluate, run, run_name};
+pub use run::{evaluate, run, run_name};
 pub use sample::{Outcome, Probe, SLOW, Sample, UnknownOutcome};
 pub use scenario::{Fault, Load, Scenario, Target};
 pub use summary::{headline, summary};
-pub use verdict::{HealingReport, ProbeReport, Ruling, Verdict, judge};
+pub use verdict::{HealingReport, ProbeReport, Ruling, Verdict};

@@ -47,6 +47,9 @@ pub struct Outage {
 /// the order in which they began: the outage is the time in which it was bad luck to begin. One that was already in
 /// flight as the window began belongs to it, and counts from there.
 pub fn outage(samples: &[Sample], window: Window) -> Option<Outage> {
+    if window.length().is_zero() {
+        return None;
+    }
     let bad = || {
         samples
             .iter()

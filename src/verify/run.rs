@@ -3,32 +3,34 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::api::{ANCHOR, Api};
 use super::budget::limits;
 use super::clock::Clock;
-use super::etcd::{Etcd, EtcdError};
+use super::error::VerifyError;
+use super::etcd::Etcd;
 use super::evidence::{
     Evidence, EvidenceError, FaultRecord, Phases, RUN_SCHEMA, RunRecord, Subject, Tester, Workload,
 };
 use super::history::{History, Stored};
+use super::judge::judge;
 use super::observation::{Occurrence, Phase, ServerState};
 use super::observe::{Observers, Recorder, Watched};
-use super::probe::{Endpoint, EndpointError, Order, Probes, ProbesError, Recording};
+use super::probe::{Endpoint, Order, Probes, ProbesError, Recording};
 use super::recovery::recovery;
 use super::report;
 use super::scenario::{Fault, Scenario, Target};
 use super::strike::Striker;
 use super::subject::subject;
-use super::verdict::{Ruling, Verdict, judge};
+use super::verdict::{Ruling, Verdict};
 use super::{bundle, workload};
 use crate::event::Event;
-use crate::kubernetes::{Kubernetes, KubernetesError};
+use crate::kubernetes::Kubernetes;
 use crate::plan::{NodeRole, Plan};
-use crate::recipe::{self, RecipeError};
+use crate::recipe;
 use crate::site::Site;
 
 /// A request of the observers and checks. Longer than any outage that a budget allows, and far below a run's phases.
@@ -42,45 +44,6 @@ const TOO_BAD: f64 = 0.1;
 
 /// What may come on top of the scenario's own times before the load ends by itself: proofs and a node's return.
 const SLACK: Duration = Duration::from_secs(300);
-
-/// Why a run came to no verdict at all.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum VerifyError {
-    /// The evidence could not be kept.
-    #[error("cannot keep the evidence")]
-    Evidence(#[from] EvidenceError),
-    /// The kubeconfig could not be read.
-    #[error("cannot read {path}")]
-    Kubeconfig {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The control plane endpoint cannot be spoken to.
-    #[error("cannot speak to the control plane endpoint")]
-    Endpoint(#[from] EndpointError),
-    /// The cluster's API cannot be spoken to.
-    #[error(transparent)]
-    Kubernetes(#[from] KubernetesError),
-    /// No control-plane node is a member of the cluster.
-    #[error("no control-plane node to ask")]
-    Recipe(#[from] RecipeError),
-    /// etcd cannot be observed.
-    #[error("cannot observe etcd")]
-    Etcd(#[from] EtcdError),
-    /// The report could not be written.
-    #[error("cannot write the report")]
-    Page(#[from] minijinja::Error),
-    /// The JUnit file could not be written.
-    #[error("cannot write junit.xml")]
-    Junit(#[from] crate::xml::XmlError),
-    /// The load could not be started, or died.
-    #[error("cannot put load on the cluster")]
-    Probes(#[from] ProbesError),
-}
 
 /// Returns the usual name of a run, and of its directory: `20261122T202500Z-demo-power-cut-etcd-leader`.
 pub fn run_name(at: Timestamp, plan: &Plan, scenario: &Scenario) -> String {

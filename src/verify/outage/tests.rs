@@ -26,6 +26,9 @@ const GOOD: Outcome = Outcome::Good;
 fn no_bad_sample_is_no_outage() {
     let samples = [sample(0, 10, GOOD), sample(1000, 1000, GOOD)];
     assert_eq!(outage(&samples, window(500, 5000)), None);
+    // Nor is there one where nothing happened, whatever was in flight.
+    let samples = [sample(0, 10, Outcome::Closed)];
+    assert_eq!(outage(&samples, window(5, 5)), None);
 }
 
 #[test]

@@ -10,9 +10,9 @@ use super::junit::junit;
 use super::lanes::lanes;
 use super::svg::draw;
 use crate::verify::clock::Moment;
+use crate::verify::error::VerifyError;
 use crate::verify::evidence::{Evidence, pretty, write_file};
 use crate::verify::outage::Window;
-use crate::verify::run::VerifyError;
 use crate::verify::summary::{facts, headline, word};
 use crate::verify::verdict::Verdict;
 

@@ -2,8 +2,8 @@ use super::junit::junit;
 use super::page::page;
 use crate::verify::evidence::{Evidence, pretty};
 use crate::verify::fixture::evidence;
+use crate::verify::judge::judge;
 use crate::verify::summary::{headline, summary};
-use crate::verify::verdict::judge;
 
 fn snapshot(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();

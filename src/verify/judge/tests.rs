@@ -1,7 +1,7 @@
 use super::*;
 use crate::verify::evidence::Workload;
 use crate::verify::fixture::{FAULT, HEAL, evidence};
-use crate::verify::observation::{Occurrence, PodState};
+use crate::verify::observation::{Observation, Occurrence, PodState};
 use crate::verify::sample::Outcome;
 
 /// Judges the good run after `spoil` has changed it.
