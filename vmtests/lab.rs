@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use regent::event::Events;
 use regent::hypervisor::{Fault, Hypervisor, NodeMedia};
 use regent::image::NodeImage;
@@ -27,19 +27,25 @@ const CLEARED: Duration = Duration::from_secs(5);
 
 /// A state directory of the story's own, and the machine as it was before.
 pub struct State {
-    directory: tempfile::TempDir,
+    path: Utf8PathBuf,
     before: Snapshot,
+    _directory: tempfile::TempDir,
 }
 
 impl State {
     pub fn new() -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let before = Snapshot::take(path(&directory))?;
-        Ok(Self { directory, before })
+        let path = Utf8PathBuf::try_from(directory.path().to_owned())?;
+        let before = Snapshot::take(&path)?;
+        Ok(Self {
+            path,
+            before,
+            _directory: directory,
+        })
     }
 
     pub fn path(&self) -> &Utf8Path {
-        path(&self.directory)
+        &self.path
     }
 
     pub fn lab(&self, plan: &Plan) -> LabPaths {
@@ -82,14 +88,6 @@ impl Drop for State {
             }
         }
     }
-}
-
-#[expect(
-    clippy::expect_used,
-    reason = "tempfile names directories in ASCII, below a directory that tests chose"
-)]
-fn path(directory: &tempfile::TempDir) -> &Utf8Path {
-    Utf8Path::from_path(directory.path()).expect("the temporary directory has a UTF-8 name")
 }
 
 /// The plan of the default cluster under a name.

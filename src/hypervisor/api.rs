@@ -350,8 +350,9 @@ impl Inner {
         let Some(container) = container else {
             return Err(refused);
         };
+        // Only a cut needs nobody in the node, or in libvirt, to act.
         let alive = state == DomainState::Running
-            || (state == DomainState::Paused && fault != Fault::Pause);
+            || (state == DomainState::Paused && fault == Fault::PowerCut);
         if !alive {
             return Err(refused);
         }
@@ -362,7 +363,7 @@ impl Inner {
             Fault::Kill => {
                 self.libvirt.destroy(&domain)?;
                 // libvirt kills what it finds in its own cgroups, and the node has left those.
-                container.kill(node)?;
+                container.kill(node, &domain)?;
             }
             Fault::Stop => container.power_off(node)?,
             Fault::Pause => self.libvirt.suspend(&domain)?,
@@ -379,7 +380,7 @@ impl Inner {
             "the network".into(),
         ))?;
         let before = Instant::now();
-        container.cut(node, &links)?;
+        container.cut(node, &self.domain(node), &links)?;
         Ok(before)
     }
 
@@ -436,7 +437,7 @@ pub(crate) fn sweep(paths: &LabPaths, uri: &str) -> Result<()> {
 fn remove_domain(place: &Place, libvirt: &Libvirt, node: &NodeName, domain: &str) -> Result<()> {
     // libvirt's own way takes two seconds and ends in the same.
     if let Some(container) = Container::find(place, domain) {
-        container.kill(node)?;
+        container.kill(node, domain)?;
     }
     let running = || {
         Ok(matches!(

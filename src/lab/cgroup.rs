@@ -3,7 +3,7 @@
 //! `machine/lxc-ID-CLUSTER-NODE.libvirt-lxc`.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -74,6 +74,24 @@ pub(crate) fn kill(directories: &[Utf8PathBuf]) -> io::Result<()> {
         for pid in members.lines().filter_map(|line| line.parse().ok()) {
             if let Some(process) = ProcessId::of(pid) {
                 process.kill()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lets suspended processes in these directories run on; none can die before that, not even of a SIGKILL.
+pub(crate) fn thaw(directories: &[Utf8PathBuf]) -> io::Result<()> {
+    for directory in directories {
+        for (file, thawed) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+            match fs::OpenOptions::new()
+                .write(true)
+                .open(directory.join(file))
+            {
+                Ok(mut file) => file.write_all(thawed.as_bytes())?,
+                // Of another version of cgroups, another hierarchy, or gone.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
     }

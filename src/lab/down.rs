@@ -24,7 +24,7 @@ pub(super) fn down(paths: &LabPaths, events: &Events) -> Result<(), LabError> {
             source: Box::new(source),
         })?;
     }
-    holder::end(paths.root())?;
+    holder::end(paths)?;
     let host = Host::new();
     if host.is_ours(paths)? {
         let directories =

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::cgroup;
 use super::process::{self, ProcessId};
 use super::{LabError, LabPaths};
 
@@ -175,7 +176,8 @@ pub(super) fn marked(root: &Utf8Path) -> Vec<ProcessId> {
 }
 
 /// Ends every holder of the lab in this directory, and with it everything that runs there.
-pub(super) fn end(root: &Utf8Path) -> Result<(), LabError> {
+pub(super) fn end(paths: &LabPaths) -> Result<(), LabError> {
+    let root = paths.root();
     let failed = |error| LabError::io("ending the processes of", root)(error);
     let deadline = Instant::now() + END;
     // Again until none is left: one may have been about to start another.
@@ -187,6 +189,9 @@ pub(super) fn end(root: &Utf8Path) -> Result<(), LabError> {
         for holder in &holders {
             holder.kill().map_err(failed)?;
         }
+        cgroup::of_cluster(paths.cluster())
+            .and_then(|nodes| cgroup::thaw(&nodes))
+            .map_err(failed)?;
         let left = deadline.saturating_duration_since(Instant::now());
         if !first.wait_gone(left).map_err(failed)? {
             return Err(LabError::Unkillable {

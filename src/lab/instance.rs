@@ -251,7 +251,7 @@ fn ensure_holder(paths: &LabPaths, events: &Events) -> Result<Holder, LabError> 
         return Ok(Holder(process));
     }
     // Started by a `regent` that was killed before it could write its record: nobody knows how far it came.
-    holder::end(paths.root())?;
+    holder::end(paths)?;
     if recorded.is_some() {
         events
             .warn("the lab had ended, by a boot or a kill; its nodes start again from their disks");

@@ -331,3 +331,45 @@ struct Console {
     #[serde(rename = "@type")]
     kind: &'static str,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As libvirt gives a document back: with elements of its own, and others' tags.
+    fn document(metadata: &str) -> String {
+        format!(
+            "<domain type='lxc' id='91'>
+              <name>demo-m1</name>
+              <metadata>{metadata}<x:other xmlns:x='urn:x' name='m1'/></metadata>
+              <devices>
+                <emulator>/usr/lib/libvirt/libvirt_lxc</emulator>
+                <interface type='network'><mac address='52:54:00:00:00:01'/><target dev='vnet0'/></interface>
+                <interface type='network'><target dev='vnet2'/></interface>
+                <console type='pty' tty='/dev/pts/1'><target type='lxc' port='0'/></console>
+              </devices>
+            </domain>"
+        )
+    }
+
+    #[test]
+    fn the_tag_is_ours_or_none() {
+        let ours = format!("<regent:node xmlns:regent='{TAG}' cluster='demo' name='m1'/>");
+        let expected = ("demo".parse().unwrap(), "m1".parse().unwrap());
+        assert_eq!(tag(&document(&ours)), Some(expected));
+        assert_eq!(tag(&document("")), None);
+        assert_eq!(tag(&document(&ours.replace(TAG, "urn:other"))), None);
+        assert_eq!(tag(&document(&ours.replace("demo", "../demo"))), None);
+        assert_eq!(
+            tag("<domain type='lxc'><name>demo-m1</name></domain>"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_running_domain_has_the_host_s_ends_of_its_interfaces() {
+        assert_eq!(interfaces(&document("")).unwrap(), ["vnet0", "vnet2"]);
+        let off = document("").replace("<target dev='vnet0'/>", "");
+        assert_eq!(interfaces(&off).unwrap(), ["vnet2"]);
+    }
+}
