@@ -114,7 +114,7 @@ mod tests {
     impl Builder for Stub {
         fn encode(&self, encoding: &mut Encoding) {
             encoding.list(self.0.iter(), |encoding, (path, text)| {
-                _ = encoding.text(path).text(text)
+                _ = encoding.text(path).text(text);
             });
         }
 
