@@ -112,13 +112,13 @@ impl Tool {
     }
 }
 
-/// Finds a program on the `PATH`, and where system programs are.
+/// Finds a program on the `PATH`, where system programs are, and where Go's own archive is unpacked.
 pub(crate) fn find_program(program: &str) -> Option<Utf8PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     let places = path
         .split(':')
         .filter(|place| place.starts_with('/'))
-        .chain(["/usr/sbin", "/sbin"]);
+        .chain(["/usr/sbin", "/sbin", "/usr/local/go/bin"]);
     places
         .map(|place| Utf8Path::new(place).join(program))
         .find(|file| file.is_file())

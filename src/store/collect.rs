@@ -65,7 +65,9 @@ impl Store {
         };
         for path in self.present()?.difference(&kept) {
             self.discard(path)?;
-            remove(&self.directory(".logs").join(format!("{path}.log")))?;
+            for log in ["log", "check.log"] {
+                remove(&self.directory(".logs").join(format!("{path}.{log}")))?;
+            }
             let size = sizes.iter().find(|registration| registration.path == *path);
             collected.bytes += size.map_or(0, |registration| registration.bytes);
             collected.removed.push(path.clone());

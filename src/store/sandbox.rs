@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::error::{BuildError, at, tail};
+use super::error::{BuildError, FileError, at, tail};
 use super::tree::EPOCH;
 
 /// No builder's program may take longer: the slowest, the kubelet's first compilation, takes 3 minutes on two cores.
 const DEADLINE: Duration = Duration::from_secs(30 * 60);
+
+/// How often a program with network is run: a module proxy that drops one of a thousand requests ends a whole run.
+const NETWORK_ATTEMPTS: u32 = 3;
 
 /// How often to look whether a program has ended; short beside the shortest build (0.1 s).
 const GLANCE: Duration = Duration::from_millis(10);
@@ -113,33 +116,34 @@ impl<'a> Sandboxed<'a> {
 
     /// Runs it to its end; what it says goes to the log.
     pub fn run(self) -> Result<(), BuildError> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log)
-            .map_err(at(self.log))?;
-        self.run_with(log.into())
+        self.attempt(|| open_log(self.log))
     }
 
     /// Runs it to its end, and returns what it wrote to standard output.
     pub fn output(self) -> Result<String, BuildError> {
         let path = self.directory.join("stdout");
-        let file = File::create(&path).map_err(at(&path))?;
-        self.run_with(file.into())?;
+        self.attempt(|| File::create(&path).map_err(at(&path)))?;
         Ok(std::fs::read_to_string(&path).map_err(at(&path))?)
     }
 
-    fn run_with(self, stdout: Stdio) -> Result<(), BuildError> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log)
-            .map_err(at(self.log))?;
+    /// Runs it, and with network again if it failed: that may have been the network.
+    fn attempt(&self, stdout: impl Fn() -> Result<File, FileError>) -> Result<(), BuildError> {
+        let attempts = if self.network { NETWORK_ATTEMPTS } else { 1 };
+        let mut attempt = 1;
+        loop {
+            match self.run_once(stdout()?.into()) {
+                Err(BuildError::Failed { .. }) if attempt < attempts => attempt += 1,
+                end => return end,
+            }
+        }
+    }
+
+    fn run_once(&self, stdout: Stdio) -> Result<(), BuildError> {
         let mut child = self
             .command()
             .stdin(Stdio::null())
             .stdout(stdout)
-            .stderr(log)
+            .stderr(open_log(self.log)?)
             .spawn()
             .map_err(|source| BuildError::Start {
                 program: self.program.clone(),
@@ -207,6 +211,14 @@ impl<'a> Sandboxed<'a> {
             },
         }
     }
+}
+
+fn open_log(path: &Utf8Path) -> Result<File, FileError> {
+    File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(at(path))
 }
 
 /// Waits for `child`; kills it, and with it all that it started, when it takes longer than `deadline`.
