@@ -57,6 +57,13 @@ pub enum DomainState {
     Paused,
 }
 
+impl DomainState {
+    /// Whether the domain has processes, running or suspended.
+    fn is_active(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+}
+
 /// A lifecycle event, as it came from libvirt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainChange {
@@ -162,6 +169,7 @@ impl Hypervisor {
 
     /// Makes the node's domain exist and run; true if it had to be started. Idempotent. A paused node is resumed.
     pub async fn ensure_node(&self, node: &NodePlan, media: &NodeMedia) -> Result<bool> {
+        self.bury(&node.name).await?;
         let (node, media) = (node.clone(), media.clone());
         self.blocking(move |inner| inner.ensure(&node, &media))
             .await
@@ -218,16 +226,25 @@ impl Hypervisor {
 
     /// Undoes it: starts a dead node from its kept disk (with its link up), resumes a paused one.
     pub async fn heal(&self, node: &NodeName) -> Result<()> {
-        let (name, changes) = (node.clone(), self.changes());
-        let running = self
-            .blocking(move |inner| inner.has_container(&name))
-            .await?;
-        if !running {
-            // libvirt may not have heard of its death yet, and would not start it.
-            self.settle(node, DomainState::Off, SETTLE, changes).await?;
-        }
+        self.bury(node).await?;
         let name = node.clone();
         self.blocking(move |inner| inner.heal(&name)).await
+    }
+
+    /// Waits until libvirt has heard of the death of a node that is dead; it would not start it before.
+    async fn bury(&self, node: &NodeName) -> Result<()> {
+        let (name, changes) = (node.clone(), self.changes());
+        let unheard = self
+            .blocking(move |inner| {
+                let domain = inner.domain(&name);
+                let state = inner.libvirt.state(&domain)?;
+                Ok(state.is_active() && Container::find(&inner.place, &domain).is_none())
+            })
+            .await?;
+        match unheard {
+            true => self.settle(node, DomainState::Off, SETTLE, changes).await,
+            false => Ok(()),
+        }
     }
 
     /// Where `fault` is weaker with this driver than its name says.
@@ -384,10 +401,6 @@ impl Inner {
         Ok(before)
     }
 
-    fn has_container(&self, node: &NodeName) -> Result<bool> {
-        Ok(Container::find(&self.place, &self.domain(node)).is_some())
-    }
-
     fn heal(&self, node: &NodeName) -> Result<()> {
         let domain = self.domain(node);
         self.check_owner(node)?;
@@ -439,15 +452,9 @@ fn remove_domain(place: &Place, libvirt: &Libvirt, node: &NodeName, domain: &str
     if let Some(container) = Container::find(place, domain) {
         container.kill(node, domain)?;
     }
-    let running = || {
-        Ok(matches!(
-            libvirt.state(domain)?,
-            DomainState::Running | DomainState::Paused
-        ))
-    };
-    if running()?
+    if libvirt.state(domain)?.is_active()
         && let Err(error) = libvirt.destroy(domain)
-        && running()?
+        && libvirt.state(domain)?.is_active()
     {
         // It had not ended by itself meanwhile.
         return Err(error);
