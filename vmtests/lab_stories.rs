@@ -252,6 +252,9 @@ pub fn a_shared_libvirt_keeps_its_own(image: &NodeImage) -> Told {
     assert!(virsh(&["dominfo", "guest-m2"])?.status.success());
     drop(machine);
     state.down(&plan)?;
+    // This machine lacks the cgroup2 hierarchy, which libvirt 9 cannot bear beside version 1, so that the guest's own
+    // `down` did not see the group that its node had there.
+    state.down(&planned("guest")?)?;
     state.nothing_is_left()?;
     Ok("a guest came and went, the machine's own domains stayed".to_owned())
 }
