@@ -36,9 +36,10 @@ impl Builder for ContainerdImages {
     }
 
     fn inputs(&self) -> Vec<Arc<Derivation>> {
-        [&self.root, &self.canonical]
-            .into_iter()
-            .chain(&self.images)
+        // Images first: what takes longest begins soonest.
+        let images = self.images.iter();
+        images
+            .chain([&self.canonical, &self.root])
             .cloned()
             .collect()
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::embedded;
 use super::lock::LockedGo;
 use crate::store::{
-    Build, BuildError, Builder, Derivation, Encoding, FileError, Sandboxed, Tool, at,
+    Build, BuildError, Builder, Derivation, Encoding, FileError, Lane, Sandboxed, Tool, at,
 };
 
 /// The oldest Go tried, Debian 12's. To it a toolchain is a module as any other.
@@ -131,7 +131,7 @@ impl Builder for GoModules {
                 .directory(&build.out)
                 .args(["mod", "vendor"]);
             command
-                .env("GOMODCACHE", build.scratch.join("modules"))
+                .env("GOMODCACHE", build.cache.join("go-mod"))
                 .env("GOFLAGS", "-modcacherw")
                 .run()?;
         }
@@ -164,6 +164,10 @@ impl Builder for GoBinary {
 
     fn inputs(&self) -> Vec<Arc<Derivation>> {
         vec![Arc::clone(&self.toolchain), Arc::clone(&self.modules)]
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::Compile
     }
 
     fn build(&self, build: &Build<'_>) -> Result<(), BuildError> {

@@ -48,10 +48,9 @@ impl Builder for NodeRoot {
     }
 
     fn inputs(&self) -> Vec<Arc<Derivation>> {
-        std::iter::once(&self.debian)
-            .chain(self.binaries.iter().map(|(_, binary)| binary))
-            .cloned()
-            .collect()
+        // Binaries first: what takes longest begins soonest.
+        let binaries = self.binaries.iter().map(|(_, binary)| binary);
+        binaries.chain([&self.debian]).cloned().collect()
     }
 
     fn build(&self, build: &Build<'_>) -> Result<(), BuildError> {

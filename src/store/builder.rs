@@ -7,7 +7,7 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::error::BuildError;
-use super::{Derivation, Encoding, Sandboxed, StoreError};
+use super::{Derivation, Encoding, Lane, Sandboxed, StoreError};
 
 /// How to build an output. Pure data: equal encodings build equal outputs.
 pub trait Builder: fmt::Debug + Send + Sync {
@@ -23,6 +23,11 @@ pub trait Builder: fmt::Debug + Send + Sync {
     /// The programs of the machine that it runs.
     fn tools(&self) -> &'static [Tool] {
         &[]
+    }
+
+    /// What it waits for most.
+    fn lane(&self) -> Lane {
+        Lane::Other
     }
 
     /// Makes `build.out`: a file or a directory.

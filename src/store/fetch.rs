@@ -24,8 +24,8 @@ pub struct Download {
     pub sha256: Sha256,
 }
 
-/// How many downloads run at once: enough to hide the round trips to one mirror, few enough for it not to mind.
-pub(super) const DOWNLOADS: usize = 4;
+/// How many files are asked for at once; as many as are downloaded.
+const ASKERS: usize = 4;
 
 /// How often to ask one mirror that does not answer: a second time after a hiccup, a third after a restart.
 const ATTEMPTS: u32 = 3;
@@ -204,7 +204,7 @@ impl Fetcher {
 /// When the mirrors cannot be asked.
 pub fn is_offered(files: &[&str]) -> Result<Vec<bool>, FetchError> {
     let fetcher = Fetcher::new(Mirrors::of_this_machine()?)?;
-    let part = files.len().div_ceil(DOWNLOADS).max(1);
+    let part = files.len().div_ceil(ASKERS).max(1);
     thread::scope(|scope| {
         let ask = |files: &[&str]| {
             files

@@ -1,11 +1,10 @@
 //! Making paths exist.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::Arc;
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,8 +12,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::builder::Build;
 use super::derivation::How;
 use super::error::{BuildError, FileError, StoreError, at};
-use super::fetch::{DOWNLOADS, Fetcher, Progress};
-use super::{Derivation, Download, Mirrors, Registration, Store, StorePath, Tree, tree};
+use super::fetch::{Fetcher, Progress};
+use super::{Derivation, Download, Mirrors, Registration, Store, StorePath, Tree, schedule, tree};
 use crate::event::{Event, Events};
 
 /// The part of a derivation's temporary directory that becomes the output.
@@ -51,13 +50,23 @@ impl Store {
         for tool in missing.iter().flat_map(|derivation| tools(derivation)) {
             tool.check()?;
         }
-        self.download_all(&missing, events)?;
-        for derivation in &missing {
-            if let How::Build(_) = derivation.how {
-                self.make(derivation, events)?;
+        let downloads = missing.iter().filter_map(|derivation| download(derivation));
+        let bytes = downloads.map(|download| download.size).sum();
+        // A machine that has everything but a binary needs no mirror.
+        let fetcher = if bytes > 0 {
+            Some(Fetcher::new(Mirrors::of_this_machine()?)?)
+        } else {
+            None
+        };
+        let progress = Progress::new("Debian packages", bytes, events);
+        schedule::run(missing, |derivation| {
+            match (download(derivation), &fetcher) {
+                (Some(download), Some(fetcher)) => {
+                    self.download(derivation, download, fetcher, &progress, events)
+                }
+                _ => self.make(derivation, events),
             }
-        }
-        Ok(())
+        })
     }
 
     /// The derivations to make, inputs first, each once. Never looks below what is present.
@@ -186,42 +195,6 @@ impl Store {
         self.discard(path)
     }
 
-    /// Downloads what is missing, a few files at a time.
-    fn download_all(&self, missing: &[Arc<Derivation>], events: &Events) -> Result<(), StoreError> {
-        let downloads = missing
-            .iter()
-            .filter_map(|derivation| match &derivation.how {
-                How::Fetch(download) => Some((&**derivation, download)),
-                How::Build(_) => None,
-            });
-        let queue: VecDeque<_> = downloads.collect();
-        if queue.is_empty() {
-            return Ok(());
-        }
-        let progress = Progress::new(
-            "Debian packages",
-            queue.iter().map(|(_, download)| download.size).sum(),
-            events,
-        );
-        let fetcher = Fetcher::new(Mirrors::of_this_machine()?)?;
-        let queue = Mutex::new(queue);
-        let failure = Mutex::new(None);
-        let work = || {
-            while let Some((derivation, download)) = take(&queue) {
-                if let Err(error) = self.download(derivation, download, &fetcher, &progress, events)
-                {
-                    take_all(&queue);
-                    lock(&failure).get_or_insert(error);
-                }
-            }
-        };
-        thread::scope(|scope| (0..DOWNLOADS).for_each(|_| drop(scope.spawn(work))));
-        match lock(&failure).take() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    }
-
     fn download(
         &self,
         derivation: &Derivation,
@@ -242,6 +215,13 @@ impl Store {
         fetcher.fetch(download, &out, progress)?;
         tree::normalise(out.as_std_path()).map_err(at(&out))?;
         self.register(derivation, &out)
+    }
+}
+
+fn download(derivation: &Derivation) -> Option<&Download> {
+    match &derivation.how {
+        How::Fetch(download) => Some(download),
+        How::Build(_) => None,
     }
 }
 
@@ -272,17 +252,4 @@ fn persist(out: &Utf8Path) -> Result<(), FileError> {
         }
     };
     sync().map_err(at(out))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A poisoned queue or result is still a queue or a result.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn take<T>(queue: &Mutex<VecDeque<T>>) -> Option<T> {
-    lock(queue).pop_front()
-}
-
-fn take_all<T>(queue: &Mutex<VecDeque<T>>) {
-    lock(queue).clear();
 }
