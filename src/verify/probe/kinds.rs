@@ -12,7 +12,7 @@ use super::connection::{Answer, Connection, Failure, get, request};
 use super::endpoint::Endpoint;
 use crate::verify::sample::Outcome;
 
-/// How many connections reads and writes go round on, each kind for itself. Several for every API server of a usual
+/// How many connections reused connections, reads and writes go round on, each kind for itself. Several for every API server of a usual
 /// cluster, so that some of them end at the one that will be lost.
 const KEPT: usize = 6;
 
@@ -23,7 +23,7 @@ pub(super) struct Clients {
     pub(super) collection: String,
     /// Begins the content of every write.
     pub(super) run: String,
-    reused: tokio::sync::Mutex<Option<Connection>>,
+    reused: Pool,
     readers: Pool,
     writers: Pool,
     /// The newest acknowledged write: what a linearizable read must find.
@@ -73,7 +73,7 @@ impl Clients {
             endpoint,
             collection: format!("/api/v1/namespaces/{namespace}/configmaps"),
             run,
-            reused: tokio::sync::Mutex::new(None),
+            reused: Pool::default(),
             readers: Pool::default(),
             writers: Pool::default(),
             newest: RefCell::new(anchor.to_owned()),
@@ -85,14 +85,11 @@ impl Clients {
         verdict(get(&self.endpoint, "/readyz").await, 200)
     }
 
-    /// `GET /readyz` on the one kept connection. Who finds it busy waits for it, as the users of one connection do;
-    /// who finds it ended opens another.
+    /// `GET /readyz` on a kept connection. Connections take turns, so that samples stay independent of each other: on
+    /// a single one each would wait for all before it, and one slow answer would spoil a second of samples.
     pub(super) async fn reused_connection(&self) -> Outcome {
-        let mut kept = self.reused.lock().await;
         let ready = || request(Method::GET, "/readyz", Vec::new());
-        let (answer, connection) = exchange(&self.endpoint, kept.take(), ready).await;
-        *kept = connection;
-        verdict(answer, 200)
+        verdict(self.reused.exchange(&self.endpoint, ready).await, 200)
     }
 
     /// A linearizable read of the newest acknowledged write: without a resource version the API server asks etcd's
