@@ -12,7 +12,8 @@ use crate::recipe::RecipeError;
 use crate::recipe::lookup::session;
 use crate::site::Site;
 
-/// kubeadm bounds its own waits (4 minutes for the control plane, 2 for etcd); this bounds their sum.
+/// kubeadm bounds its own waits (2 minutes for the control plane and for each call to etcd, 1 for the others; see
+/// `render::kubeadm`); this bounds their sum.
 const KUBEADM: Duration = Duration::from_secs(600);
 
 /// How much of a failed kubeadm's log is shown.
@@ -117,7 +118,7 @@ pub(super) async fn wait(site: &Site, node: &NodeName) -> Result<(), RecipeError
 }
 
 /// Clears away what an unfinished kubeadm left on the node: files, containers, etcd data. `kubeadm reset` does not
-/// take the node's member out of etcd when it cannot reach it; [`super::control_plane::forget`] does.
+/// take the node's member out of etcd when it cannot reach it; [`super::etcd::forget`] does.
 pub(super) async fn reset(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
     let script = "kubeadm reset --force >/var/log/regent/kubeadm-reset.log 2>&1\n\
                   rm -rf /etc/kubernetes/pki /etc/kubernetes/*.conf /etc/kubernetes/manifests/* /etc/cni/net.d/.kubernetes* /var/lib/etcd/member\n\
