@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::store::{Build, BuildError, Builder, Derivation, Encoding, FileError, Tool, at, remove};
+use crate::store::{
+    Build, BuildError, Builder, Derivation, Encoding, FileError, Sandboxed, Tool, at, remove,
+};
 
 /// Packages installed and configured, by `mmdebstrap` from a repository that holds nothing else.
 #[derive(Debug)]
@@ -74,7 +76,7 @@ done >Packages
 
 const DPKG: Tool = Tool::any("dpkg-deb", "apt-get install dpkg");
 
-/// Packages unpacked side by side, not configured: programs and libraries for a container image.
+/// Packages unpacked side by side, not configured: programs and libraries for a container image or for other builders.
 #[derive(Debug)]
 pub(super) struct Unpacked {
     /// The packages, in the order in which they are unpacked.
@@ -111,6 +113,17 @@ impl Builder for Unpacked {
             .run()?;
         Ok(strip(&build.out, &self.strip)?)
     }
+}
+
+/// A program in a tree of unpacked packages, to be run by the tree's own loader with the tree's own libraries: the
+/// machine's have no part in what it makes.
+pub(super) fn program<'a>(build: &'a Build<'_>, tree: &Derivation, path: &str) -> Sandboxed<'a> {
+    let tree = build.input(tree);
+    let libraries = tree.join("usr/lib/x86_64-linux-gnu");
+    build
+        .command(libraries.join("ld-linux-x86-64.so.2"))
+        .args(["--inhibit-cache", "--library-path", libraries.as_str()])
+        .arg(tree.join(path))
 }
 
 /// Removes what the patterns name: paths below `root`, of which the last part may end with `*`.

@@ -15,7 +15,7 @@ use crate::store::{FileError, Sha256, at, write_atomically};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Lock {
-    /// The format; 1.
+    /// The format; 2.
     pub version: u32,
     /// The Go toolchain.
     pub go: LockedGo,
@@ -35,6 +35,20 @@ pub struct LockedGo {
     pub sum: String,
 }
 
+/// What a Debian package is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Purpose {
+    /// A node's root file system.
+    Node,
+    /// The image of kube-proxy.
+    KubeProxy,
+    /// What a virtual machine runs before its root file system: kernel and initrd.
+    Boot,
+    /// Programs that shape a virtual machine's files and disk: no machine runs them, but their versions decide about bits.
+    Tools,
+}
+
 /// A Debian package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -45,8 +59,9 @@ pub struct LockedPackage {
     pub version: String,
     /// `amd64` or `all`.
     pub architecture: String,
-    /// Whether the image of kube-proxy has it too.
-    pub kube_proxy: bool,
+    /// What it is for.
+    #[serde(rename = "for")]
+    pub purposes: BTreeSet<Purpose>,
     /// Its file's path on a mirror.
     pub file: String,
     /// The file's length in bytes.
@@ -100,6 +115,18 @@ pub enum Problem {
     },
 }
 
+/// The format that this regent reads and writes.
+const FORMAT: u32 = 2;
+
+/// The one field that every format has.
+#[derive(Deserialize)]
+struct Format {
+    version: u32,
+}
+
+/// How the name of the kernel's package begins; the release follows.
+const KERNEL: &str = "linux-image-";
+
 /// The lock file's name, in the current directory.
 const NAME: &str = "regent.lock";
 
@@ -130,13 +157,14 @@ impl Lock {
             path: path.to_owned(),
             source,
         };
-        let lock: Self = serde_json::from_str(text).map_err(wrong)?;
-        if lock.version != 1 {
+        // The format first: another one's fields are no better known than its packages.
+        let Format { version } = serde_json::from_str(text).map_err(wrong)?;
+        if version != FORMAT {
             return Err(wrong(serde::de::Error::custom(format!(
-                "version {}, not 1",
-                lock.version
+                "version {version}, not {FORMAT}"
             ))));
         }
+        let lock: Self = serde_json::from_str(text).map_err(wrong)?;
         Ok(lock)
     }
 
@@ -189,35 +217,39 @@ impl Lock {
                 locked: self.suite.clone(),
             });
         }
-        let all: BTreeSet<&str> = self
-            .packages
-            .iter()
-            .map(|package| package.name.as_str())
-            .collect();
-        let base: BTreeSet<&str> = self
-            .kube_proxy()
-            .map(|package| package.name.as_str())
-            .collect();
-        let missing_in = |set: BTreeSet<&str>, wanted: &[String]| -> Vec<String> {
-            wanted
-                .iter()
-                .filter(|name| !set.contains(name.as_str()))
-                .cloned()
-                .collect()
-        };
-        let mut missing = missing_in(all, &recipe.node);
-        missing.extend(missing_in(base, &recipe.kube_proxy));
-        problems.extend(
-            missing
-                .into_iter()
-                .map(|package| Problem::Missing { package }),
-        );
+        let wanted = [
+            (Purpose::Node, &recipe.node),
+            (Purpose::KubeProxy, &recipe.kube_proxy),
+            (Purpose::Boot, &recipe.boot),
+            (Purpose::Tools, &recipe.tools),
+        ];
+        for (purpose, names) in wanted {
+            let locked: BTreeSet<&str> = self.of(purpose).map(|package| &*package.name).collect();
+            let missing = names.iter().filter(|name| !locked.contains(name.as_str()));
+            problems.extend(missing.cloned().map(|package| Problem::Missing { package }));
+        }
+        if self.kernel_release(recipe).is_none() {
+            problems.push(Problem::Missing {
+                package: recipe.kernel.clone(),
+            });
+        }
         problems
     }
 
-    /// The packages of kube-proxy's image.
-    pub(super) fn kube_proxy(&self) -> impl Iterator<Item = &LockedPackage> {
-        self.packages.iter().filter(|package| package.kube_proxy)
+    /// The packages for a purpose, in the order of their names.
+    pub(super) fn of(&self, purpose: Purpose) -> impl Iterator<Item = &LockedPackage> {
+        self.packages
+            .iter()
+            .filter(move |package| package.purposes.contains(&purpose))
+    }
+
+    /// The release of the locked kernel, such as `6.12.94+deb13-cloud-amd64`: the recipe names a package that only
+    /// leads to the newest release of a flavour, the lock file has that release's own.
+    pub(super) fn kernel_release(&self, recipe: &DebianRecipe) -> Option<&str> {
+        let flavour = recipe.kernel.strip_prefix(KERNEL)?;
+        self.of(Purpose::Boot)
+            .filter_map(|package| package.name.strip_prefix(KERNEL))
+            .find(|release| release.ends_with(flavour))
     }
 }
 
@@ -230,7 +262,7 @@ mod tests {
             name: name.into(),
             version: "1:2.0-1".into(),
             architecture: "amd64".into(),
-            kube_proxy: false,
+            purposes: [Purpose::Node].into(),
             file: format!("pool/main/x/{name}_2.0-1_amd64.deb"),
             size: 5,
             sha256: Sha256::of(name.as_bytes()),
@@ -243,7 +275,7 @@ mod tests {
             sum: "h1:x=".into(),
         };
         Lock {
-            version: 1,
+            version: FORMAT,
             go,
             suite: "trixie".into(),
             packages: vec![package("a"), package("b")],
@@ -266,8 +298,9 @@ mod tests {
         for bad in [
             "",
             "{}",
-            &good.replace("\"version\": 1", "\"version\": 2"),
+            &good.replace("\"version\": 2", "\"version\": 1"),
             &good.replace("size", "length"),
+            &good.replace("\"node\"", "\"nobody\""),
         ] {
             assert!(
                 matches!(
@@ -277,6 +310,42 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_package_is_for_decides_whether_it_fits() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let recipe = DebianRecipe {
+            suite: "trixie".into(),
+            component: "main".into(),
+            architecture: "amd64".into(),
+            node: names(&["a"]),
+            kube_proxy: names(&["b"]),
+            kernel: "linux-image-cloud-amd64".into(),
+            boot: names(&[]),
+            tools: names(&["b"]),
+            strip: names(&[]),
+        };
+        let mut lock = lock();
+        let missing = |lock: &Lock| {
+            let problems = lock.problems(&recipe);
+            problems.iter().map(Problem::to_string).collect::<Vec<_>>()
+        };
+        let lacks = |package: &str| format!("{package} is not in the lock file");
+        // There is a package `b`, but for nodes only.
+        let kernel = lacks("linux-image-cloud-amd64");
+        assert_eq!(missing(&lock), [lacks("b"), lacks("b"), kernel.clone()]);
+        lock.packages[1].purposes = [Purpose::KubeProxy, Purpose::Tools].into();
+        assert_eq!(missing(&lock), [kernel.as_str()]);
+        lock.packages
+            .push(package("linux-image-6.12.1+deb13-cloud-amd64"));
+        assert_eq!(missing(&lock), [kernel.as_str()]);
+        lock.packages[2].purposes = [Purpose::Boot].into();
+        assert_eq!(missing(&lock), [""; 0]);
+        assert_eq!(
+            lock.kernel_release(&recipe),
+            Some("6.12.1+deb13-cloud-amd64")
+        );
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::boot::Boot;
 use super::lock::{Lock, LockError, Problem};
 use super::parts::parts;
+use super::recipe;
 use crate::event::Events;
-use crate::spec::KubernetesVersion;
+use crate::spec::{Driver, KubernetesVersion};
 use crate::store::{Store, StoreError, StorePathError};
 
 /// Everything a node needs from the store, realised.
@@ -16,8 +18,22 @@ pub struct NodeImage {
     /// The pre-imported `/var/lib/containerd`: each node gets a [`link_tree`](super::link_tree) of it, with real
     /// copies of the [`DATABASES`](super::DATABASES).
     pub containerd: Utf8PathBuf,
+    /// What a virtual machine boots; none where nodes are containers.
+    pub machine: Option<MachineImage>,
     /// What it is made of, for the evidence: name and store path of every derivation that counts.
     pub parts: Vec<(String, Utf8PathBuf)>,
+}
+
+/// What a virtual machine boots, realised. None of it is ever written into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineImage {
+    /// The kernel. Its command line needs no `root=`: the initrd knows.
+    pub kernel: Utf8PathBuf,
+    /// The initrd: mounts `/dev/vda`, or with `regent.probe` on the command line says that it runs and powers off.
+    pub initrd: Utf8PathBuf,
+    /// A sparse raw file with ext4 on the whole disk, the root file system with all images: the backing file of each
+    /// machine's overlay, seen as `/dev/vda`.
+    pub disk: Utf8PathBuf,
 }
 
 /// Why an image could not be had.
@@ -77,28 +93,54 @@ pub fn versions() -> Vec<KubernetesVersion> {
     }]
 }
 
-/// Realises the node image for `version` in the store at `store`, building what is missing.
+/// Realises the node image for `version` and a kind of node in the store at `store`, building what is missing.
 ///
 /// # Errors
 /// When the lock file does not fit, or something cannot be fetched or built.
 pub fn realise(
     store: &Utf8Path,
     version: KubernetesVersion,
+    driver: Driver,
     events: &Events,
 ) -> Result<NodeImage, ImageError> {
     let (lock, _) = Lock::current()?;
-    let parts = parts(&lock, version)?;
+    let parts = parts(&lock, version, driver)?;
     let store = Store::open(store)?;
-    store.realise_all(&parts.tops(), events)?;
+    // More than nodes need: an evidence names these paths, so whoever reads it must find them.
+    store.realise_all(&parts.named(), events)?;
+    let machine = parts.machine.as_ref().map(|machine| MachineImage {
+        kernel: store.output(machine.kernel.path()),
+        initrd: store.output(machine.initrd.path()),
+        disk: store.output(machine.disk.path()),
+    });
     Ok(NodeImage {
         root: store.output(parts.node_root.path()),
         containerd: store.output(parts.containerd.path()),
+        machine,
         parts: parts
             .names()
             .into_iter()
             .map(|(name, path)| (name, store.output(&path)))
             .collect(),
     })
+}
+
+/// Realises kernel and initrd alone, in that order, which takes seconds: what a probe of this machine's virtualisation
+/// boots.
+///
+/// # Errors
+/// As for [`realise`].
+pub fn realise_kernel(
+    store: &Utf8Path,
+    events: &Events,
+) -> Result<(Utf8PathBuf, Utf8PathBuf), ImageError> {
+    let (lock, _) = Lock::current()?;
+    let boot = Boot::derive(&lock, &recipe::debian()?)?;
+    let store = Store::open(store)?;
+    let tops = [boot.kernel, boot.initrd];
+    store.realise_all(&tops, events)?;
+    let [kernel, initrd] = tops.map(|top| store.output(top.path()));
+    Ok((kernel, initrd))
 }
 
 /// Keeps everything that an image is made of from being collected for as long as `directory`, a lab's, exists.
@@ -108,10 +150,11 @@ pub fn realise(
 pub fn retain(
     store: &Utf8Path,
     version: KubernetesVersion,
+    driver: Driver,
     directory: &Utf8Path,
 ) -> Result<(), ImageError> {
     let (lock, _) = Lock::current()?;
-    let paths: Vec<_> = parts(&lock, version)?
+    let paths: Vec<_> = parts(&lock, version, driver)?
         .names()
         .into_iter()
         .map(|(_, path)| path)

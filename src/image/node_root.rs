@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use camino::Utf8Path;
 
-use super::embedded;
+use super::embedded::{self, Embedded};
 use super::link::link_tree;
 use super::recipe::NodeRecipe;
 use crate::store::{Build, BuildError, Builder, Derivation, Encoding, FileError, at, remove};
@@ -35,16 +35,7 @@ impl Builder for NodeRoot {
         encoding.list(embedded::directory(FILES).iter(), |encoding, file| {
             encoding.text(file.path).text(file.content);
         });
-        let NodeRecipe {
-            directories,
-            links,
-            masks,
-            remove,
-        } = &self.recipe;
-        encoding.texts(directories).texts(masks).texts(remove);
-        encoding.list(links.iter(), |encoding, (path, target)| {
-            _ = encoding.text(path).text(target);
-        });
+        self.recipe.encode(encoding);
     }
 
     fn inputs(&self) -> Vec<Arc<Derivation>> {
@@ -56,39 +47,47 @@ impl Builder for NodeRoot {
     fn build(&self, build: &Build<'_>) -> Result<(), BuildError> {
         let root = &build.out;
         link_tree(build.input(&self.debian), root)?;
-        for path in &self.recipe.remove {
-            remove(&root.join(path))?;
-        }
-        for directory in &self.recipe.directories {
-            let path = root.join(directory);
-            fs::create_dir_all(&path).map_err(at(&path))?;
-        }
-        for file in embedded::directory(FILES) {
-            let path = make_room(root, file.path)?;
-            fs::write(&path, file.content).map_err(at(&path))?;
-            fs::set_permissions(&path, PermissionsExt::from_mode(file.mode()))
-                .map_err(at(&path))?;
-        }
+        lay(root, &self.recipe, &embedded::directory(FILES))?;
         for (name, binary) in &self.binaries {
             let path = make_room(root, &format!("usr/bin/{name}"))?;
             fs::hard_link(build.input(binary), &path).map_err(at(&path))?;
-        }
-        let masks = self
-            .recipe
-            .masks
-            .iter()
-            .map(|unit| (format!("etc/systemd/system/{unit}"), "/dev/null".to_owned()));
-        for (link, target) in self.recipe.links.clone().into_iter().chain(masks) {
-            let path = make_room(root, &link)?;
-            symlink(target, &path).map_err(at(&path))?;
         }
         Ok(())
     }
 }
 
+/// Makes of the tree at `root` what a recipe and files say, without writing into files that it shares with other trees.
+pub(super) fn lay(
+    root: &Utf8Path,
+    recipe: &NodeRecipe,
+    files: &[Embedded],
+) -> Result<(), FileError> {
+    for path in &recipe.remove {
+        remove(&root.join(path))?;
+    }
+    for directory in &recipe.directories {
+        let path = root.join(directory);
+        fs::create_dir_all(&path).map_err(at(&path))?;
+    }
+    for file in files {
+        let path = make_room(root, file.path)?;
+        fs::write(&path, file.content).map_err(at(&path))?;
+        fs::set_permissions(&path, PermissionsExt::from_mode(file.mode())).map_err(at(&path))?;
+    }
+    let masks = recipe
+        .masks
+        .iter()
+        .map(|unit| (format!("etc/systemd/system/{unit}"), "/dev/null".to_owned()));
+    for (link, target) in recipe.links.clone().into_iter().chain(masks) {
+        let path = make_room(root, &link)?;
+        symlink(target, &path).map_err(at(&path))?;
+    }
+    Ok(())
+}
+
 /// Makes the directory of a path and removes what is there: files are shared with other trees, and must be
 /// replaced, never written into.
-fn make_room(root: &Utf8Path, path: &str) -> Result<camino::Utf8PathBuf, FileError> {
+pub(super) fn make_room(root: &Utf8Path, path: &str) -> Result<camino::Utf8PathBuf, FileError> {
     let path = root.join(path);
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(at(directory))?;
@@ -102,45 +101,23 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::super::recipe;
+    use super::super::stub::Stub;
     use super::*;
     use crate::event::Events;
     use crate::store::Store;
 
-    /// A little of what Debian has, and a binary.
-    #[derive(Debug)]
-    struct Stub(&'static [(&'static str, &'static str)]);
-
-    impl Builder for Stub {
-        fn encode(&self, encoding: &mut Encoding) {
-            encoding.list(self.0.iter(), |encoding, (path, text)| {
-                _ = encoding.text(path).text(text);
-            });
-        }
-
-        fn build(&self, build: &Build<'_>) -> Result<(), BuildError> {
-            for (path, text) in self.0 {
-                let path = match *path {
-                    "" => build.out.clone(),
-                    path => make_room(&build.out, path)?,
-                };
-                fs::write(&path, text).map_err(at(&path))?;
-            }
-            Ok(())
-        }
-    }
-
     #[test]
     fn a_node_root_is_debian_with_our_files_and_the_same_bits_each_time() {
-        let debian = &[
+        let debian = Stub(&[
             ("etc/containerd/config.toml", "Debian's own"),
             (
                 "etc/systemd/system/getty.target.wants/getty@tty1.service",
                 "",
             ),
             ("usr/bin/env", "coreutils"),
-        ];
-        let debian = Derivation::build("debian", Stub(debian)).unwrap();
-        let binary = Derivation::build("kubelet", Stub(&[("", "ELF")])).unwrap();
+        ]);
+        let debian = debian.derivation("debian");
+        let binary = Stub(&[("", "ELF")]).derivation("kubelet");
         let root = NodeRoot {
             debian: Arc::clone(&debian),
             binaries: vec![("kubelet".into(), binary)],

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::containerd::ContainerdImages;
 use super::debian::{DebianRoot, Unpacked};
 use super::golang::{GoBinary, GoModules, GoToolchain};
-use super::lock::Lock;
+use super::lock::{Lock, LockedPackage, Purpose};
+use super::machine::MachineParts;
 use super::node_image::ImageError;
 use super::node_root::NodeRoot;
 use super::oci::OciImage;
 use super::recipe::{self, DebianRecipe, ImageRecipe, KubernetesRecipe};
-use crate::spec::KubernetesVersion;
+use crate::spec::{Driver, KubernetesVersion};
 use crate::store::{Derivation, Download, StorePath};
 
 /// Everything that a node image is made of. Pure: known before anything is fetched or built.
@@ -21,18 +22,24 @@ pub struct Parts {
     pub node_root: Arc<Derivation>,
     /// The pre-imported `/var/lib/containerd`.
     pub containerd: Arc<Derivation>,
-    /// What both are built from and an evidence should name: Debian, binaries, images.
+    /// What a virtual machine boots; none for containers.
+    pub machine: Option<MachineParts>,
+    /// What they are built from and an evidence should name: Debian, binaries, images.
     pub built_from: Vec<Arc<Derivation>>,
 }
 
 impl Parts {
     /// Names and paths of everything that counts.
     pub fn names(&self) -> Vec<(String, StorePath)> {
-        let all = [&self.node_root, &self.containerd]
-            .into_iter()
-            .chain(&self.built_from);
-        all.map(|part| (part.name().to_owned(), part.path().clone()))
-            .collect()
+        let name = |part: Arc<Derivation>| (part.name().to_owned(), part.path().clone());
+        self.named().into_iter().map(name).collect()
+    }
+
+    /// Everything that counts: what a node needs, and what that is built from.
+    pub fn named(&self) -> Vec<Arc<Derivation>> {
+        let mut all = self.tops();
+        all.extend(self.built_from.iter().cloned());
+        all
     }
 
     /// Everything down to the downloads, inputs first.
@@ -41,16 +48,21 @@ impl Parts {
     }
 
     /// The derivations that a node needs.
-    pub fn tops(&self) -> [Arc<Derivation>; 2] {
-        [Arc::clone(&self.node_root), Arc::clone(&self.containerd)]
+    pub fn tops(&self) -> Vec<Arc<Derivation>> {
+        let mut tops = vec![&self.node_root, &self.containerd];
+        if let Some(machine) = &self.machine {
+            tops.extend([&machine.kernel, &machine.initrd, &machine.disk]);
+        }
+        tops.into_iter().cloned().collect()
     }
 }
 
-/// Derives what a node image for `version` is made of, from the recipes and the lock file.
+/// Derives what a node image for `version` and a kind of node is made of, from the recipes and the lock file. Every
+/// driver's nodes have the same root file system and the same images.
 ///
 /// # Errors
 /// When there is no recipe for the version, or the lock file does not fit the recipes.
-pub fn parts(lock: &Lock, version: KubernetesVersion) -> Result<Parts, ImageError> {
+pub fn parts(lock: &Lock, version: KubernetesVersion, driver: Driver) -> Result<Parts, ImageError> {
     let debian = recipe::debian()?;
     let kubernetes = recipe::kubernetes(version)?;
     if let Some(problem) = lock.problems(&debian).into_iter().next() {
@@ -89,6 +101,16 @@ pub fn parts(lock: &Lock, version: KubernetesVersion) -> Result<Parts, ImageErro
         recipe: recipe::node()?,
     };
     let node_root = Derivation::build(&format!("node-root-{version}"), node_root)?;
+    let machine = match driver {
+        Driver::Qemu => Some(MachineParts::derive(
+            lock,
+            &debian,
+            version,
+            &node_root,
+            &containerd,
+        )?),
+        Driver::Lxc => None,
+    };
     let built_from = [trees.root]
         .into_iter()
         .chain(binaries.into_values())
@@ -97,8 +119,23 @@ pub fn parts(lock: &Lock, version: KubernetesVersion) -> Result<Parts, ImageErro
     Ok(Parts {
         node_root,
         containerd,
+        machine,
         built_from,
     })
+}
+
+/// The packages for a purpose, as downloads.
+pub(super) fn packages(lock: &Lock, purpose: Purpose) -> Result<Vec<Arc<Derivation>>, ImageError> {
+    let fetch = |package: &LockedPackage| {
+        let name = package.file.rsplit('/').next().unwrap_or_default();
+        let download = Download {
+            file: package.file.clone(),
+            size: package.size,
+            sha256: package.sha256,
+        };
+        Ok(Derivation::fetch(name, download)?)
+    };
+    lock.of(purpose).map(fetch).collect()
 }
 
 /// What is made of Debian packages.
@@ -109,34 +146,16 @@ struct Trees {
 
 impl Trees {
     fn derive(lock: &Lock, recipe: &DebianRecipe) -> Result<Self, ImageError> {
-        let mut packages = Vec::new();
-        for package in &lock.packages {
-            let name = package.file.rsplit('/').next().unwrap_or_default();
-            let download = Download {
-                file: package.file.clone(),
-                size: package.size,
-                sha256: package.sha256,
-            };
-            packages.push((package, Derivation::fetch(name, download)?));
-        }
         let root = DebianRoot {
             names: lock
-                .packages
-                .iter()
+                .of(Purpose::Node)
                 .map(|package| package.name.clone())
                 .collect(),
-            packages: packages
-                .iter()
-                .map(|(_, derivation)| Arc::clone(derivation))
-                .collect(),
+            packages: packages(lock, Purpose::Node)?,
             strip: recipe.strip.clone(),
         };
-        let base = packages
-            .iter()
-            .filter(|(package, _)| package.kube_proxy)
-            .map(|(_, derivation)| Arc::clone(derivation));
         let base = Unpacked {
-            packages: base.collect(),
+            packages: packages(lock, Purpose::KubeProxy)?,
             strip: recipe.strip.clone(),
         };
         Ok(Self {
@@ -222,30 +241,56 @@ mod tests {
         Lock::parse(embedded::LOCK, Utf8Path::new("regent.lock")).unwrap()
     }
 
+    fn path(names: &[(String, StorePath)], prefix: &str) -> StorePath {
+        let found = names.iter().find(|(name, _)| name.starts_with(prefix));
+        found.unwrap().1.clone()
+    }
+
     #[test]
     fn paths_are_a_function_of_recipes_and_lock() {
-        let version = versions()[0];
-        let first = parts(&lock(), version).unwrap().names();
-        assert_eq!(parts(&lock(), version).unwrap().names(), first);
+        let names = |lock: &Lock| parts(lock, versions()[0], Driver::Qemu).unwrap().names();
+        let first = names(&lock());
+        assert_eq!(names(&lock()), first);
 
-        let mut other = lock();
-        other.packages[0].sha256 = crate::store::Sha256::of(b"another package");
-        let second = parts(&other, version).unwrap().names();
-        assert_ne!(first[0], second[0], "the root must change with a package");
-        let binary = |names: &[(String, StorePath)]| {
-            names
-                .iter()
-                .find(|(name, _)| name.starts_with("kubelet-"))
-                .cloned()
+        // What follows from a package for one purpose, and what does not.
+        let changing = |purpose: Purpose| {
+            let mut other = lock();
+            let mut packages = other.packages.iter_mut();
+            let package = packages.find(|package| package.purposes == [purpose].into());
+            package.unwrap().sha256 = crate::store::Sha256::of(b"another package");
+            let second = names(&other);
+            let all = ["node-root-", "kubelet-", "kernel-", "machine-disk-"];
+            all.map(|name| path(&first, name) != path(&second, name))
         };
-        assert_eq!(binary(&first), binary(&second), "a binary must not");
+        assert_eq!(changing(Purpose::Node), [true, false, false, true]);
+        assert_eq!(changing(Purpose::Boot), [false, false, true, true]);
+        assert_eq!(changing(Purpose::Tools), [false, false, false, true]);
+    }
+
+    #[test]
+    fn containers_need_nothing_of_what_machines_boot() {
+        let names = |driver| parts(&lock(), versions()[0], driver).unwrap().names();
+        let (containers, machines) = (names(Driver::Lxc), names(Driver::Qemu));
+        assert_eq!(machines.len(), containers.len() + 3);
+        assert!(containers.iter().all(|part| machines.contains(part)));
+        let closure = parts(&lock(), versions()[0], Driver::Lxc)
+            .unwrap()
+            .closure();
+        let of_machines = |derivation: &&Arc<Derivation>| {
+            ["linux-image", "busybox", "e2fsprogs", "machine-"]
+                .iter()
+                .any(|name| derivation.name().starts_with(name))
+        };
+        assert_eq!(closure.iter().find(of_machines).map(|d| d.name()), None);
     }
 
     #[test]
     fn a_lock_file_that_lacks_a_package_is_refused() {
-        let mut lock = lock();
-        lock.packages.retain(|package| package.name != "haproxy");
-        let error = parts(&lock, versions()[0]).unwrap_err();
-        assert!(error.to_string().contains("haproxy"), "{error}");
+        for package in ["haproxy", "busybox-static", "e2fsprogs"] {
+            let mut lock = lock();
+            lock.packages.retain(|locked| locked.name != package);
+            let error = parts(&lock, versions()[0], Driver::Lxc).unwrap_err();
+            assert!(error.to_string().contains(package), "{error}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::embedded;
 use super::node_image::ImageError;
 use crate::spec::KubernetesVersion;
+use crate::store::Encoding;
 
 /// `images/debian.json`: which Debian packages, and what of them stays.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -22,6 +23,12 @@ pub(super) struct DebianRecipe {
     pub node: Vec<String>,
     /// What the image of kube-proxy needs.
     pub kube_proxy: Vec<String>,
+    /// The package that depends on a virtual machine's kernel: `linux-image-FLAVOUR`.
+    pub kernel: String,
+    /// What else a virtual machine runs before its root file system.
+    pub boot: Vec<String>,
+    /// The programs that shape a virtual machine's files and disk.
+    pub tools: Vec<String>,
     /// What is removed again: paths, of which the last part may end with `*`.
     pub strip: Vec<String>,
 }
@@ -71,7 +78,8 @@ pub(super) struct ImageRecipe {
     pub base: bool,
 }
 
-/// `images/node.json`: what makes Debian a node, besides the files below `images/node`.
+/// `images/node.json`: what makes Debian a node, besides the files below `images/node`; `images/machine.json`: what makes
+/// such a node a virtual machine, besides the files below `images/machine`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct NodeRecipe {
@@ -79,10 +87,26 @@ pub(super) struct NodeRecipe {
     pub directories: Vec<String>,
     /// Symbolic links to make: path and target.
     pub links: BTreeMap<String, String>,
-    /// systemd units that a node must not start.
+    /// systemd units that must not start.
     pub masks: Vec<String>,
     /// Files and directories to remove.
     pub remove: Vec<String>,
+}
+
+impl NodeRecipe {
+    /// Appends all that it says to the encoding of what is made by it.
+    pub(super) fn encode(&self, encoding: &mut Encoding) {
+        let Self {
+            directories,
+            links,
+            masks,
+            remove,
+        } = self;
+        encoding.texts(directories).texts(masks).texts(remove);
+        encoding.list(links.iter(), |encoding, (path, target)| {
+            _ = encoding.text(path).text(target);
+        });
+    }
 }
 
 pub(super) fn debian() -> Result<DebianRecipe, ImageError> {
@@ -91,6 +115,10 @@ pub(super) fn debian() -> Result<DebianRecipe, ImageError> {
 
 pub(super) fn node() -> Result<NodeRecipe, ImageError> {
     parse("node.json")
+}
+
+pub(super) fn machine() -> Result<NodeRecipe, ImageError> {
+    parse("machine.json")
 }
 
 pub(super) fn kubernetes(version: KubernetesVersion) -> Result<KubernetesRecipe, ImageError> {
@@ -119,6 +147,7 @@ mod tests {
     fn every_recipe_parses_and_is_closed() {
         debian().unwrap();
         node().unwrap();
+        machine().unwrap();
         for version in versions() {
             let recipe = kubernetes(version).unwrap();
             assert_eq!(recipe.version, version.to_string());

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::lock::{Lock, LockedPackage, Problem};
+use super::lock::{Lock, LockedPackage, Problem, Purpose};
 use super::node_image::ImageError;
 use super::recipe::{self, DebianRecipe};
 use crate::event::Events;
@@ -101,10 +101,26 @@ fn resolve_at(mirror: &str, recipe: &DebianRecipe) -> Result<Vec<LockedPackage>,
     let apt = Apt::new(&root, mirror, recipe)?;
     apt.run("apt-get", &["update", "-qq", "--error-on=any"])?;
     let essential = "?essential".to_owned();
-    let node = apt.closure(recipe.node.iter().chain([&essential]))?;
-    let kube_proxy = apt.closure(recipe.kube_proxy.iter())?;
-    node.union(&kube_proxy)
-        .map(|package| apt.describe(package, kube_proxy.contains(package)))
+    let mut boot = apt.closure(recipe.boot.iter())?;
+    boot.insert(apt.dependency(&recipe.kernel)?);
+    let sets = [
+        (
+            Purpose::Node,
+            apt.closure(recipe.node.iter().chain([&essential]))?,
+        ),
+        (Purpose::KubeProxy, apt.closure(recipe.kube_proxy.iter())?),
+        (Purpose::Boot, boot),
+        (Purpose::Tools, apt.closure(recipe.tools.iter())?),
+    ];
+    let mut purposes = BTreeMap::<String, BTreeSet<Purpose>>::new();
+    for (purpose, set) in sets {
+        for package in set {
+            purposes.entry(package).or_default().insert(purpose);
+        }
+    }
+    purposes
+        .into_iter()
+        .map(|(package, purposes)| apt.describe(&package, purposes))
         .collect()
 }
 
@@ -165,11 +181,20 @@ impl Apt {
         Ok(installed(&text))
     }
 
-    fn describe(&self, package: &str, kube_proxy: bool) -> Result<LockedPackage, ResolveError> {
+    /// The package that `package` depends on first, with the version that it wants: a virtual machine needs the
+    /// kernel, and nothing of what a kernel depends on to be installed.
+    fn dependency(&self, package: &str) -> Result<String, ResolveError> {
         let text = self.run("apt-cache", &["show", package])?;
-        described(&text, kube_proxy).ok_or_else(|| ResolveError::Answer {
-            package: package.to_owned(),
-        })
+        dependency(&text).ok_or_else(|| unusable(package))
+    }
+
+    fn describe(
+        &self,
+        package: &str,
+        purposes: BTreeSet<Purpose>,
+    ) -> Result<LockedPackage, ResolveError> {
+        let text = self.run("apt-cache", &["show", package])?;
+        described(&text, purposes).ok_or_else(|| unusable(package))
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> Result<String, ResolveError> {
@@ -202,23 +227,39 @@ fn installed(text: &str) -> BTreeSet<String> {
     text.lines().filter_map(package).collect()
 }
 
-/// Reads the first stanza of `apt-cache show`.
-fn described(text: &str, kube_proxy: bool) -> Option<LockedPackage> {
-    let stanza = text.split("\n\n").next()?;
-    let fields: BTreeMap<&str, &str> = stanza
-        .lines()
-        .filter_map(|line| line.split_once(": "))
-        .collect();
+/// The fields of the first stanza of `apt-cache show`.
+fn fields(text: &str) -> BTreeMap<&str, &str> {
+    let stanza = text.split("\n\n").next().unwrap_or_default();
+    let lines = stanza.lines();
+    lines.filter_map(|line| line.split_once(": ")).collect()
+}
+
+/// The first dependency on one version, `NAME (= VERSION)`, as `NAME=VERSION`.
+fn dependency(text: &str) -> Option<String> {
+    let (name, rest) = fields(text).get("Depends")?.split_once(" (= ")?;
+    let (version, _) = rest.split_once(')')?;
+    Some(format!("{name}={version}"))
+}
+
+/// Reads the answer of `apt-cache show`.
+fn described(text: &str, purposes: BTreeSet<Purpose>) -> Option<LockedPackage> {
+    let fields = fields(text);
     let field = |name: &str| fields.get(name).map(|value| (*value).to_owned());
     Some(LockedPackage {
         name: field("Package")?,
         version: field("Version")?,
         architecture: field("Architecture")?,
-        kube_proxy,
+        purposes,
         file: field("Filename")?,
         size: field("Size")?.parse().ok()?,
         sha256: field("SHA256")?.parse().ok()?,
     })
+}
+
+fn unusable(package: &str) -> ResolveError {
+    ResolveError::Answer {
+        package: package.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -242,11 +283,24 @@ mod tests {
             "Package: runc\nVersion: 1.1.15\nArchitecture: amd64\nDescription: runs: containers\n more: text\n\
              Filename: pool/main/r/runc/runc_1.1.15_amd64.deb\nSize: 42\nMD5sum: 0\nSHA256: {hash}\n\nPackage: other\n"
         );
-        let package = described(&text, false).unwrap();
+        let purposes = BTreeSet::from([Purpose::Node]);
+        let package = described(&text, purposes.clone()).unwrap();
         assert_eq!(
             (package.name.as_str(), package.size, package.sha256),
             ("runc", 42, hash)
         );
-        assert_eq!(described("Package: runc\n", false), None);
+        assert_eq!(package.purposes, purposes);
+        assert_eq!(described("Package: runc\n", purposes), None);
+    }
+
+    #[test]
+    fn apt_says_which_kernel_is_the_newest() {
+        let text = "Package: linux-image-cloud-amd64\nVersion: 6.12.94-1\n\
+                    Depends: linux-image-6.12.94+deb13-cloud-amd64 (= 6.12.94-1)\nSize: 1\n\nDepends: other (= 1)\n";
+        assert_eq!(
+            dependency(text).as_deref(),
+            Some("linux-image-6.12.94+deb13-cloud-amd64=6.12.94-1")
+        );
+        assert_eq!(dependency("Depends: linux-image\n"), None);
     }
 }
