@@ -14,6 +14,7 @@
 //! * [`store`] keeps what was built or fetched, by content; [`image`] says what there is to build.
 //! * [`lab`] is one running cluster's place on this machine: state directory, namespaces, daemon.
 //! * [`hypervisor`] is the only user of libvirt; [`node`] the only user of SSH.
+//! * [`impairment`] makes a running node's life hard from within.
 //! * [`site`] bundles a plan with the running parts that stand for it.
 //! * [`kubernetes`] is the only user of the Kubernetes client library.
 //! * [`recipe`] turns running nodes into a cluster, one idempotent step at a time.
@@ -27,6 +28,7 @@ pub mod cluster_file;
 pub mod event;
 pub mod hypervisor;
 pub mod image;
+pub mod impairment;
 pub mod kubernetes;
 pub mod lab;
 pub mod machine;

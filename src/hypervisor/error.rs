@@ -26,6 +26,18 @@ pub enum HypervisorError {
     /// The lab's own libvirtd has ended.
     #[error("the lab's libvirtd has died; `up` starts it again and the nodes live on")]
     DaemonDead,
+    /// The lab's own libvirtd ended during a call.
+    #[error(
+        "the lab's libvirtd died while {doing} {name} ({message}); `up` starts it again and the nodes live on"
+    )]
+    DaemonDied {
+        /// `starting`, `defining`…
+        doing: &'static str,
+        /// The domain or network.
+        name: String,
+        /// libvirt's message.
+        message: String,
+    },
     /// libvirt refused something.
     #[error("{doing} {name}: {message} (libvirt error {code})")]
     Libvirt {
@@ -56,6 +68,16 @@ pub enum HypervisorError {
         /// `cut`, `stop`…
         action: &'static str,
     },
+    /// The driver cannot do it.
+    #[error("{action} {node}: {why}")]
+    Missing {
+        /// The node.
+        node: NodeName,
+        /// `reset`, `slow down`…
+        action: &'static str,
+        /// What is missing.
+        why: &'static str,
+    },
     /// The node did not come to the state in time.
     #[error("{node} should be {wanted:?} and is still {last:?} after {waited:?}")]
     Deadline {
@@ -68,8 +90,8 @@ pub enum HypervisorError {
         /// How long it was waited for.
         waited: Duration,
     },
-    /// A node's PID 1 outlived a SIGKILL.
-    #[error("{node}: PID 1 ({pid} on this machine) is killed and does not end")]
+    /// A node's process outlived a SIGKILL.
+    #[error("{node}: its process ({pid} on this machine) is killed and does not end")]
     Unkillable {
         /// The node.
         node: NodeName,
@@ -87,6 +109,14 @@ pub enum HypervisorError {
         path: Utf8PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// What the node should boot is for another kind of node.
+    #[error("{node}: there is no {wanted} to boot")]
+    Media {
+        /// The node.
+        node: NodeName,
+        /// `container root` or `machine image`.
+        wanted: &'static str,
     },
     /// The images could not be copied into the node.
     #[error("{node}: copying the container images")]

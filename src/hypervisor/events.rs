@@ -1,4 +1,4 @@
-//! libvirt's lifecycle events. `virt` has no safe interface for them, so this is the only file with `unsafe`.
+//! libvirt's lifecycle events. `virt` has no safe interface for them.
 #![expect(
     unsafe_code,
     reason = "virConnectDomainEventRegisterAny is only in virt::sys"

@@ -7,7 +7,7 @@ use virt::domain::{Domain, DomainState as State};
 use virt::error::{Error, ErrorNumber};
 use virt::network::Network;
 
-use super::{DomainState, HypervisorError, events};
+use super::{DomainState, HypervisorError, events, throttle};
 use crate::name::{ClusterName, NodeName};
 use crate::render::libvirt as render;
 
@@ -109,6 +109,18 @@ impl Libvirt {
         })
     }
 
+    /// Returns what runs the domain's processors; none for a container.
+    pub(super) fn accelerator(&self, name: &str) -> Result<Option<render::Accelerator>> {
+        let Some(domain) = self.domain(name)? else {
+            return Ok(None);
+        };
+        render::accelerator(&document(&domain, name)?).map_err(|source| HypervisorError::Xml {
+            doing: "reading",
+            name: name.to_owned(),
+            source,
+        })
+    }
+
     /// Returns the domains with the cluster's tag: node, domain name, state.
     pub(super) fn of_cluster(
         &self,
@@ -146,6 +158,30 @@ impl Libvirt {
         self.with(name, "undefining", Domain::undefine)
     }
 
+    /// Presses the domain's power button.
+    pub(super) fn shut_down(&self, name: &str) -> Result<()> {
+        self.with(name, "shutting down", Domain::shutdown)
+    }
+
+    /// Presses the domain's reset button.
+    pub(super) fn reset(&self, name: &str) -> Result<()> {
+        self.with(name, "resetting", Domain::reset)
+    }
+
+    /// Changes a device of the running domain, found by what its document says.
+    pub(super) fn change_device(&self, name: &str, document: &str) -> Result<()> {
+        self.with(name, "changing", |domain| {
+            domain.update_device_flags(document, virt::sys::VIR_DOMAIN_AFFECT_LIVE)
+        })
+    }
+
+    /// Lets the disk of the running domain answer so many requests a second; 0: as many as it can.
+    pub(super) fn throttle(&self, name: &str, requests: u64) -> Result<()> {
+        self.with(name, "throttling the disk of", |domain| {
+            throttle::disk(domain, render::DISK_TARGET, requests)
+        })
+    }
+
     /// Stops the domain's processors.
     pub(super) fn suspend(&self, name: &str) -> Result<()> {
         self.with(name, "suspending", Domain::suspend)
@@ -156,11 +192,28 @@ impl Libvirt {
         self.with(name, "resuming", Domain::resume)
     }
 
+    /// Says of a call that failed because nobody listens any more that this is why.
+    pub(super) fn explained(&self, error: HypervisorError) -> HypervisorError {
+        match error {
+            HypervisorError::Libvirt {
+                doing,
+                name,
+                message,
+                ..
+            } if !self.connect.is_alive().unwrap_or(false) => HypervisorError::DaemonDied {
+                doing,
+                name,
+                message,
+            },
+            other => other,
+        }
+    }
+
     fn with(
         &self,
         name: &str,
         doing: &'static str,
-        act: fn(&Domain) -> std::result::Result<(), Error>,
+        act: impl FnOnce(&Domain) -> std::result::Result<(), Error>,
     ) -> Result<()> {
         let domain = self
             .connect

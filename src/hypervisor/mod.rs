@@ -1,12 +1,23 @@
 //! Domains and networks: the only user of `virt`.
+//!
+//! [`Hypervisor`] is the one door. Behind it, [`driver`] is what containers and virtual machines do each in their own
+//! way; all else is the same for both.
 
 mod api;
+mod console;
+mod domains;
+mod driver;
 mod error;
 mod events;
+mod fault;
+mod host;
 mod identity;
 mod libvirt;
 mod lxc;
+mod qemu;
+mod throttle;
 
-pub(crate) use api::sweep;
-pub use api::{DomainChange, DomainState, Fault, Hypervisor, NodeMedia, Weakness};
+pub use api::{Boot, DomainChange, DomainState, Hypervisor, NodeMedia};
+pub(crate) use domains::sweep;
 pub use error::HypervisorError;
+pub use fault::{Fault, SLOW_DISK, Strength};

@@ -1,6 +1,6 @@
 //! The cgroup directories of nodes. Their names carry cluster and node, so they are found without
 //! any record: `machine/CLUSTER-NODE`, which a node makes for itself, and libvirt's own
-//! `machine/lxc-ID-CLUSTER-NODE.libvirt-lxc`.
+//! `machine/lxc-ID-CLUSTER-NODE.libvirt-lxc`, or `qemu` for `lxc`.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -62,8 +62,14 @@ pub(super) fn machines() -> io::Result<Vec<Utf8PathBuf>> {
 /// Returns the domain that a directory below `machine` belongs to.
 fn owner(directory: &Utf8Path) -> &str {
     let name = directory.file_name().unwrap_or_default();
-    name.strip_suffix(".libvirt-lxc")
-        .and_then(|rest| rest.strip_prefix("lxc-")?.split_once('-'))
+    ["lxc", "qemu"]
+        .iter()
+        .find_map(|driver| {
+            let rest = name.strip_suffix(&format!(".libvirt-{driver}"))?;
+            rest.strip_prefix(driver)?
+                .strip_prefix('-')?
+                .split_once('-')
+        })
         .map_or(name, |(_id, domain)| domain)
 }
 
@@ -154,15 +160,14 @@ mod tests {
             ("demo-m1", "demo-m1", "demo"),
             ("lxc-4711-demo-m1.libvirt-lxc", "demo-m1", "demo"),
             ("lxc-4711-a-b-m1.libvirt-lxc", "a-b-m1", "a-b"),
+            ("qemu-1-demo-m1.libvirt-qemu", "demo-m1", "demo"),
         ] {
             let directory = Utf8Path::new("/sys/fs/cgroup/cpu/machine").join(directory);
             assert_eq!(owner(&directory), domain);
             assert!(belongs(&directory, &cluster.parse().unwrap()));
             assert!(!belongs(&directory, &"a".parse().unwrap()));
         }
-        assert_eq!(
-            owner("qemu-1-demo-m1.libvirt-qemu".into()),
-            "qemu-1-demo-m1.libvirt-qemu"
-        );
+        let other = "qemu-1-demo-m1.libvirt-lxc";
+        assert_eq!(owner(other.into()), other);
     }
 }

@@ -18,8 +18,9 @@ pub(super) fn down(paths: &LabPaths, events: &Events) -> Result<(), LabError> {
     let lock = lock(paths)?;
     let failed = |doing| LabError::io(doing, paths.root());
 
-    if let Some(uri) = host::read::<Record>(&paths.record())?.and_then(|record| record.uri) {
-        hypervisor::sweep(paths, &uri).map_err(|source| LabError::Libvirt {
+    let record = host::read::<Record>(&paths.record())?;
+    if let Some((uri, driver)) = record.and_then(|record| Some((record.uri?, record.driver))) {
+        hypervisor::sweep(paths, &uri, driver).map_err(|source| LabError::Libvirt {
             uri,
             source: Box::new(source),
         })?;

@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::cgroup;
 use super::process::{self, ProcessId};
 use super::{LabError, LabPaths};
+use crate::spec::Driver;
 
 /// The lab's directory, as libvirt and everything else in the lab's mount namespace sees it.
 pub(crate) const LAB: &str = "/run/lab";
@@ -28,12 +29,26 @@ const SCRIPT: (&str, &str) = ("holder.sh", include_str!("holder.sh"));
 /// The environment variable that marks a holder, with the lab's directory as its value.
 const MARK: &str = "REGENT_LAB";
 
-/// The parts of libvirtd that a lab of containers needs. The others only cost time and, like the qemu driver
-/// without its system user, can keep the daemon from starting.
-const DRIVERS: [(&str, &str); 2] = [
-    ("lxc", "libvirt-daemon-driver-lxc"),
+/// The parts of libvirtd that a lab needs for its kind of nodes, and where Debian has them. The others only cost time.
+const fn parts(driver: Driver) -> [(&'static str, &'static str); 2] {
+    let nodes = match driver {
+        Driver::Lxc => ("lxc", "libvirt-daemon-driver-lxc"),
+        Driver::Qemu => ("qemu", "libvirt-daemon-driver-qemu"),
+    };
     // Its own package from Debian 13 on.
-    ("network", "libvirt-daemon-driver-network"),
+    [nodes, ("network", "libvirt-daemon-driver-network")]
+}
+
+/// The daemons' configuration, by file below `etc`.
+const CONFIGURATION: [(&str, &str); 3] = [
+    // Whoever may pass through the lab's directory, which is root's alone, may connect.
+    (
+        "libvirtd.conf",
+        "auth_unix_rw = \"none\"\nunix_sock_rw_perms = \"0700\"\nunix_sock_ro_perms = \"0700\"\n",
+    ),
+    // Nodes are privileged containers; a profile made for others would only break them in odd ways.
+    ("lxc.conf", "security_driver = \"none\"\n"),
+    ("qemu.conf", include_str!("qemu.conf")),
 ];
 
 /// The daemons, in the order of their start, and their sockets.
@@ -54,9 +69,9 @@ pub(crate) struct Holder(pub(crate) ProcessId);
 
 impl Holder {
     /// Starts a holder for the lab.
-    pub(super) fn start(paths: &LabPaths) -> Result<Self, LabError> {
+    pub(super) fn start(paths: &LabPaths, driver: Driver) -> Result<Self, LabError> {
         let directory = paths.libvirt();
-        prepare(&directory)?;
+        prepare(&directory, driver)?;
         let log = directory.join("holder.log");
         let stderr = fs::File::create(&log).map_err(LabError::io("making", &log))?;
         let mut command = Command::new("setsid");
@@ -203,26 +218,24 @@ pub(super) fn end(paths: &LabPaths) -> Result<(), LabError> {
 }
 
 /// Writes the daemons' configuration and gathers the drivers that they may load.
-fn prepare(directory: &Utf8Path) -> Result<(), LabError> {
-    let files = [
-        SCRIPT,
-        // Whoever may pass through the lab's directory, which is root's alone, may connect.
-        (
-            "etc/libvirtd.conf",
-            "auth_unix_rw = \"none\"\nunix_sock_rw_perms = \"0700\"\nunix_sock_ro_perms = \"0700\"\n",
-        ),
-        // Nodes are privileged containers; a profile made for others would only break them in odd ways.
-        ("etc/lxc.conf", "security_driver = \"none\"\n"),
-    ];
-    for directory in [directory.join("etc"), directory.join("drivers")] {
-        fs::create_dir_all(&directory).map_err(LabError::io("making", &directory))?;
+fn prepare(directory: &Utf8Path, driver: Driver) -> Result<(), LabError> {
+    let (configuration, drivers) = (directory.join("etc"), directory.join("drivers"));
+    match fs::remove_dir_all(&drivers) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(LabError::io("removing", &drivers)(error));
+        }
+        _ => {}
     }
-    for (name, text) in files {
-        let file = directory.join(name);
+    for directory in [&configuration, &drivers] {
+        fs::create_dir_all(directory).map_err(LabError::io("making", directory))?;
+    }
+    let files = CONFIGURATION.map(|(name, text)| (configuration.join(name), text));
+    let script = (directory.join(SCRIPT.0), SCRIPT.1);
+    for (file, text) in files.into_iter().chain([script]) {
         fs::write(&file, text).map_err(LabError::io("writing", &file))?;
     }
-    let installed = drivers()?;
-    for (driver, package) in DRIVERS {
+    let installed = installed()?;
+    for (driver, package) in parts(driver) {
         let name = format!("libvirt_driver_{driver}.so");
         let Some(installed) = installed
             .iter()
@@ -234,19 +247,14 @@ fn prepare(directory: &Utf8Path) -> Result<(), LabError> {
                 package,
             });
         };
-        let link = directory.join("drivers").join(name);
-        match std::os::unix::fs::symlink(&installed, &link) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(LabError::io("making", &link)(error));
-            }
-            _ => {}
-        }
+        let link = drivers.join(name);
+        std::os::unix::fs::symlink(&installed, &link).map_err(LabError::io("making", &link))?;
     }
     Ok(())
 }
 
 /// Returns where libvirt's drivers may be installed: `/usr/lib/ARCHITECTURE/libvirt` on Debian, `/usr/lib64` elsewhere.
-fn drivers() -> Result<Vec<Utf8PathBuf>, LabError> {
+fn installed() -> Result<Vec<Utf8PathBuf>, LabError> {
     let library = Utf8Path::new("/usr/lib");
     let mut places = vec![Utf8PathBuf::from("/usr/lib64"), library.to_owned()];
     for entry in library

@@ -15,6 +15,15 @@ mount --bind "$1" run/lab
 mount --rbind run /run
 mount --bind var /var
 mount --bind etc /etc/libvirt
+# Debian's QEMU driver starts only where it finds this user and group, which come with a package that also starts a
+# system's libvirt. They stand for root, as whom the lab's machines run.
+if [ -e drivers/libvirt_driver_qemu.so ]; then
+	cp /etc/passwd /etc/group .
+	grep -q ^libvirt-qemu: passwd || echo libvirt-qemu:x:0:0::/:/bin/false >>passwd
+	grep -q ^libvirt-qemu: group || echo libvirt-qemu:x:0: >>group
+	mount --bind passwd /etc/passwd
+	mount --bind group /etc/group
+fi
 # libvirt 9 cannot use both cgroup versions at once and fails where it finds them.
 if grep -q ' /sys/fs/cgroup/unified ' /proc/self/mounts; then umount /sys/fs/cgroup/unified; fi
 

@@ -18,7 +18,7 @@ use super::{LabError, LabPaths, Secrets, down, mounts};
 use crate::event::Events;
 use crate::name::NodeName;
 use crate::plan::Plan;
-use crate::spec::Connect;
+use crate::spec::{Connect, Driver};
 
 /// A lab that exists on this machine.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub(super) struct Record {
     pub(super) holder: Option<ProcessId>,
     /// The libvirt that the nodes are in, where it is not the lab's own.
     pub(super) uri: Option<String>,
+    /// The kind of its nodes.
+    pub(super) driver: Driver,
 }
 
 /// How long `up` and `down` wait for each other. Somebody at a terminal wants to know who is in the way.
@@ -66,12 +68,13 @@ impl Lab {
         Host::new().register(paths, uri.is_some(), events)?;
         let secrets = Secrets::ensure(paths, plan.nodes.iter().map(|node| &node.name))?;
         let holder = match uri {
-            None => Some(ensure_holder(paths, events)?),
+            None => Some(ensure_holder(paths, plan.driver, events)?),
             Some(_) => None,
         };
         let record = Record {
             holder: holder.map(|holder| holder.0),
             uri,
+            driver: plan.driver,
         };
         host::write(&paths.record(), &record)?;
         if let Some(holder) = holder {
@@ -102,6 +105,11 @@ impl Lab {
             secrets,
             _lock: None,
         }))
+    }
+
+    /// The kind of nodes that a lab has, alive or not; none if there is no lab.
+    pub fn driver(paths: &LabPaths) -> Result<Option<Driver>, LabError> {
+        Ok(host::read::<Record>(&paths.record())?.map(|record| record.driver))
     }
 
     /// Takes the lab down, whatever state it is in: from names, not from memory. Nothing of it is left. Idempotent.
@@ -191,13 +199,15 @@ impl Lab {
 impl Record {
     fn place(&self, paths: &LabPaths) -> Place {
         let holder = self.holder.map(Holder);
+        // A driver's name is libvirt's word for it.
+        let driver = self.driver;
         let uri = match (&self.uri, holder) {
             (Some(uri), _) => uri.clone(),
             (None, Some(holder)) => format!(
-                "lxc:///system?socket={}/libvirt-sock",
+                "{driver}:///system?socket={}/libvirt-sock",
                 holder.runtime_directory()
             ),
-            (None, None) => "lxc:///system".to_owned(),
+            (None, None) => format!("{driver}:///system"),
         };
         Place {
             paths: paths.clone(),
@@ -245,8 +255,11 @@ impl Place {
 }
 
 /// Returns the lab's holder; starts one, after ending what is left of others, if none is on record and alive.
-fn ensure_holder(paths: &LabPaths, events: &Events) -> Result<Holder, LabError> {
-    let recorded = host::read::<Record>(&paths.record())?.and_then(|record| record.holder);
+fn ensure_holder(paths: &LabPaths, driver: Driver, events: &Events) -> Result<Holder, LabError> {
+    let record = host::read::<Record>(&paths.record())?;
+    // One that was made for the other kind of nodes, and never had any, is of no use.
+    let recorded = record.filter(|record| record.driver == driver);
+    let recorded = recorded.and_then(|record| record.holder);
     if let Some(process) = recorded.filter(|process| process.is_alive()) {
         return Ok(Holder(process));
     }
@@ -256,7 +269,7 @@ fn ensure_holder(paths: &LabPaths, events: &Events) -> Result<Holder, LabError> 
         events
             .warn("the lab had ended, by a boot or a kill; its nodes start again from their disks");
     }
-    Holder::start(paths)
+    Holder::start(paths, driver)
 }
 
 /// Takes the lab's lock.

@@ -1,4 +1,4 @@
-//! Network interfaces, switched off through rtnetlink: at once, where starting `ip` would take a loaded machine 100 ms.
+//! Network interfaces, switched through rtnetlink: at once, where starting `ip` would take a loaded machine 100 ms.
 
 use std::io;
 
@@ -46,8 +46,17 @@ impl Links {
 
     /// Switches them off.
     pub(crate) fn down(&self) -> io::Result<()> {
+        self.switch(0)
+    }
+
+    /// Switches them on.
+    pub(crate) fn up(&self) -> io::Result<()> {
+        self.switch(IFF_UP)
+    }
+
+    fn switch(&self, flag: u32) -> io::Result<()> {
         for index in &self.indexes {
-            send(&self.socket, &down(*index), SendFlags::empty())?;
+            send(&self.socket, &request(*index, flag), SendFlags::empty())?;
             let mut answer = [0; 128];
             recv(&self.socket, &mut answer[..], RecvFlags::empty())?;
             acknowledged(&answer)?;
@@ -56,14 +65,15 @@ impl Links {
     }
 }
 
-/// Returns the request to clear an interface's `IFF_UP`: a `nlmsghdr`, then an `ifinfomsg`.
-fn down(index: u32) -> [u8; 32] {
+/// Returns the request to set or clear an interface's `IFF_UP`: a `nlmsghdr`, then an `ifinfomsg`.
+fn request(index: u32, flag: u32) -> [u8; 32] {
     let mut message = [0; 32];
     message[0..4].copy_from_slice(&32u32.to_ne_bytes());
     message[4..6].copy_from_slice(&RTM_NEWLINK.to_ne_bytes());
     message[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
     message[20..24].copy_from_slice(&index.to_ne_bytes());
-    // The flags stay zero; this says which of them is meant.
+    message[24..28].copy_from_slice(&flag.to_ne_bytes());
+    // Which of the flags is meant.
     message[28..32].copy_from_slice(&IFF_UP.to_ne_bytes());
     message
 }

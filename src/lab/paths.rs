@@ -25,6 +25,12 @@ impl LabPaths {
         &self.cluster
     }
 
+    /// The state directory, which labs share.
+    pub fn state(&self) -> Utf8PathBuf {
+        let labs = self.root.parent().unwrap_or(&self.root);
+        labs.parent().unwrap_or(labs).to_owned()
+    }
+
     /// The lab's directory, 0700; removed whole by `down`.
     pub fn root(&self) -> &Utf8Path {
         &self.root
@@ -56,7 +62,8 @@ impl LabPaths {
         self.root.join("kubeconfig")
     }
 
-    /// A node's directory: overlay (`upper`, `work`, `root`), data directories (`var/…`), console log.
+    /// A node's directory. Of a container: overlay (`upper`, `work`, `root`), data directories (`var/…`). Of a virtual
+    /// machine: disk, credentials, console log.
     pub fn node(&self, node: &NodeName) -> Utf8PathBuf {
         self.root.join("nodes").join(node.as_str())
     }

@@ -43,7 +43,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Looks at the machine, and at everything in the state directory but the store and the evidence: processes that
+    /// Looks at the machine, and at everything in the state directory but the store, the evidence and what is known of the machine: processes that
     /// have something of it, mounts, interfaces, cgroups of machines,
     /// files, settings. Labs of other state directories, which come and go as they like, are left out.
     pub fn take(state: &Utf8Path) -> io::Result<Self> {
@@ -122,7 +122,10 @@ fn names(directory: &Utf8Path) -> io::Result<impl Iterator<Item = String>> {
 fn files(top: &Utf8Path, state: &Utf8Path, lines: &mut BTreeSet<String>) -> io::Result<()> {
     let mut next: Vec<Utf8PathBuf> = vec![top.to_owned()];
     while let Some(path) = next.pop() {
-        if [state.join("store"), state.join("evidence")].contains(&path) {
+        if ["store", "evidence", crate::machine::TRIAL]
+            .map(|name| state.join(name))
+            .contains(&path)
+        {
             continue;
         }
         let Ok(metadata) = fs::symlink_metadata(&path) else {

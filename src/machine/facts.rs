@@ -20,6 +20,12 @@ pub(super) fn go_version(text: &str) -> Option<(u32, u32)> {
     Some((major, minor[..digits].parse().ok()?))
 }
 
+/// QEMU's version, from what the trial calls it: `QEMU 10.0.2 (Debian …)` is (10, 0).
+pub(super) fn qemu_version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.strip_prefix("QEMU ")?.split(['.', ' ']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
 /// Which of `wanted` have no mounted cgroup hierarchy, of either version.
 ///
 /// `mounts` is `/proc/self/mounts`, `unified` the root's `cgroup.controllers` (empty where version 2 has none).
@@ -56,6 +62,16 @@ mod tests {
         );
         assert_eq!(go_version("go version go1.19 linux/amd64"), Some((1, 19)));
         assert_eq!(go_version("command not found"), None);
+    }
+
+    #[test]
+    fn qemu_versions() {
+        assert_eq!(
+            qemu_version("QEMU 10.0.2 (Debian 1:10.0.2+ds-2~bpo12+1)"),
+            Some((10, 0))
+        );
+        assert_eq!(qemu_version("QEMU 7.2.18"), Some((7, 2)));
+        assert_eq!(qemu_version("10.0.2"), None);
     }
 
     #[test]

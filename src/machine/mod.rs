@@ -1,6 +1,8 @@
-//! What this machine has and lacks for a lab. Looks, changes nothing.
+//! What this machine has and lacks for a lab. Changes nothing, but that it remembers whether a guest booted.
 
 mod examine;
 mod facts;
+mod guest;
 
-pub use examine::{Finding, State, examine};
+pub use examine::{Finding, State, examine, for_machines};
+pub use guest::{Guests, TRIAL, accelerator, emulation_doubt, guests, try_guest};

@@ -25,7 +25,8 @@ pub enum FilesError {
 /// Returns the relative path and text of every file that is generated for the plan, in the order of their paths:
 ///
 /// * `steps.txt`: what the recipe does, in an order
-/// * `libvirt/network.xml`, `libvirt/<node>.xml`; `LAB` stands for the lab's directory
+/// * `libvirt/network.xml`, `libvirt/<node>.xml`; `LAB` stands for the lab's directory, `STORE` for what was built. A
+///   virtual machine's says that the processor runs guests; where it does not, its type and its kernel's arguments differ
 /// * `nodes/<node>/root/…`: what the recipe writes into the node, by its path there
 /// * `nodes/<node>/kubeadm-init.yaml` or `kubeadm-join.yaml`, with placeholders where secrets will stand
 /// * `manifests/…`: the user's own
@@ -41,11 +42,8 @@ pub fn files(plan: &Plan) -> Result<Vec<(Utf8PathBuf, String)>, FilesError> {
         ),
     ];
     for node in &plan.nodes {
-        if plan.driver == Driver::Lxc {
-            let directory = Utf8Path::new("LAB/nodes").join(node.name.as_str());
-            let domain = libvirt::lxc_domain(plan, node, &directory)?;
-            files.push((format!("libvirt/{}.xml", node.name).into(), domain));
-        }
+        let domain = domain(plan, node)?;
+        files.push((format!("libvirt/{}.xml", node.name).into(), domain));
         let directory = Utf8PathBuf::from(format!("nodes/{}", node.name));
         for file in &node.files {
             let path = directory.join(format!("root{}", file.path));
@@ -58,6 +56,22 @@ pub fn files(plan: &Plan) -> Result<Vec<(Utf8PathBuf, String)>, FilesError> {
     }
     files.sort();
     Ok(files)
+}
+
+fn domain(plan: &Plan, node: &NodePlan) -> Result<String, XmlError> {
+    let directory = Utf8Path::new("LAB/nodes").join(node.name.as_str());
+    match plan.driver {
+        Driver::Lxc => libvirt::lxc_domain(plan, node, &directory),
+        Driver::Qemu => {
+            let machine = libvirt::Machine {
+                accelerator: libvirt::Accelerator::Kvm,
+                kernel: "STORE/kernel".into(),
+                initrd: "STORE/initrd".into(),
+                directory: &directory,
+            };
+            libvirt::qemu_domain(plan, node, &machine)
+        }
+    }
 }
 
 fn kubeadm(plan: &Plan, node: &NodePlan) -> Result<Option<(&'static str, String)>, yaml::Error> {

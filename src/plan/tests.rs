@@ -89,6 +89,36 @@ fn virtual_machines_differ_in_what_kubeadm_must_overlook() {
     review("qemu-1+0", &derive(&spec(1, 0), Driver::Qemu, Vec::new()));
 }
 
+/// Whatever runs the nodes, the same is done, with the same files: a driver's own are its domains' documents, and two of
+/// kubeadm's settings, since a container has its host's kernel.
+#[test]
+fn a_driver_changes_nothing_but_what_is_its_own() {
+    let [lxc, qemu] =
+        [Driver::Lxc, Driver::Qemu].map(|driver| derive(&spec(3, 2), driver, Vec::new()));
+    let drivers_own = |path: &str| {
+        path.starts_with("libvirt/") && path != "libvirt/network.xml" || path.contains("/kubeadm-")
+    };
+    assert_eq!(lxc.steps(), qemu.steps());
+    assert_eq!(
+        Plan {
+            driver: Driver::Qemu,
+            ..lxc.clone()
+        },
+        qemu
+    );
+    let (ours, theirs) = (files_of(&lxc), files_of(&qemu));
+    let paths = |files: &[(camino::Utf8PathBuf, String)]| {
+        files
+            .iter()
+            .map(|(path, _)| path.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(paths(&ours), paths(&theirs));
+    for ((path, ours), (_, theirs)) in ours.iter().zip(&theirs) {
+        assert_eq!(ours != theirs, drivers_own(path.as_str()), "{path}");
+    }
+}
+
 #[test]
 fn planning_and_writing_takes_less_than_50_ms() {
     // The best of some, since the machine may be busy with other tests.

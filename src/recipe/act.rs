@@ -14,6 +14,7 @@ use crate::recipe::{
 };
 use crate::render::kubeadm::JoinSecrets;
 use crate::site::Site;
+use crate::spec::Driver;
 
 /// What actions of one run share.
 pub(super) struct Run<'a> {
@@ -24,11 +25,23 @@ pub(super) struct Run<'a> {
     kubernetes: OnceCell<Kubernetes>,
 }
 
-/// CoreDNS and the load balancer's checks follow within seconds of the last join; a machine under load may need more.
-const SETTLE: Duration = Duration::from_secs(180);
+/// How long a cluster may take after its last join until every check holds, and how often that is looked at.
+struct Settling {
+    patience: Duration,
+    pause: Duration,
+}
 
-/// Short beside what is waited for, long beside what a look costs.
-const LOOK_AGAIN: Duration = Duration::from_millis(300);
+impl Settling {
+    /// Among containers, CoreDNS and the load balancer's checks follow within seconds; a machine under load may need more.
+    /// A virtual machine may be emulated: CoreDNS was ready 190 s after the join, and each look costs it a second.
+    fn of(driver: Driver) -> Self {
+        let (patience, pause) = match driver {
+            Driver::Lxc => (Duration::from_secs(180), Duration::from_millis(300)),
+            Driver::Qemu => (Duration::from_secs(600), Duration::from_secs(3)),
+        };
+        Self { patience, pause }
+    }
+}
 
 impl<'a> Run<'a> {
     pub(super) fn new(site: &'a Site, image: &'a NodeImage) -> Self {
@@ -113,6 +126,7 @@ impl<'a> Run<'a> {
         let Some(kubernetes) = self.kubernetes().await? else {
             return Ok(());
         };
+        let Settling { patience, pause } = Settling::of(self.site.plan.driver);
         let started = Instant::now();
         let mut last = Vec::new();
         loop {
@@ -128,7 +142,7 @@ impl<'a> Run<'a> {
             if missing.is_empty() {
                 return Ok(());
             }
-            if started.elapsed() > SETTLE {
+            if started.elapsed() > patience {
                 return Err(RecipeError::Unhealthy {
                     after: started.elapsed(),
                     checks: missing,
@@ -142,7 +156,7 @@ impl<'a> Run<'a> {
                 });
                 last = missing;
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(pause).await;
         }
     }
 }

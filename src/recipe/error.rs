@@ -19,6 +19,16 @@ pub enum RecipeError {
     /// Something with a domain or the network failed.
     #[error(transparent)]
     Hypervisor(#[from] HypervisorError),
+    /// A node was started and did not come up.
+    #[error("{node} does not come up; its console said last:\n{console}")]
+    Boot {
+        /// The node.
+        node: NodeName,
+        /// The end of its console.
+        console: String,
+        /// What the last try to reach it met.
+        source: Box<NodeError>,
+    },
     /// The API did not answer as hoped.
     #[error(transparent)]
     Kubernetes(#[from] KubernetesError),

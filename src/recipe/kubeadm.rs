@@ -19,6 +19,9 @@ const KUBEADM: Duration = Duration::from_secs(600);
 /// How much of a failed kubeadm's log is shown.
 const TAIL: u32 = 25;
 
+/// Takes out colours, and kubeadm's list of two dozen things that the kernel has, after which the error comes.
+const PLAIN: &str = r"-e 's/\x1b\[[0-9;]*m//g' -e '/^[A-Z0-9_]\+: /d'";
+
 /// A kubeadm command that changes the node.
 pub(super) struct Run<'a> {
     /// For messages: `kubeadm init`.
@@ -96,7 +99,7 @@ async fn check(
     if output.status == 0 {
         return Ok(());
     }
-    let tail = format!("tail -n {TAIL} /var/log/regent/kubeadm.log 2>/dev/null || true");
+    let tail = format!("sed {PLAIN} /var/log/regent/kubeadm.log 2>/dev/null | tail -n {TAIL}");
     let mut log = session(site, node)?.script(tail).run().await?;
     log.push_str(&String::from_utf8_lossy(&output.stderr));
     Err(RecipeError::Kubeadm {
@@ -109,12 +112,7 @@ async fn check(
 /// Waits for a kubeadm that an earlier run began.
 pub(super) async fn wait(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
     let script = "while systemctl is-active -q regent-kubeadm; do sleep 0.2; done";
-    session(site, node)?
-        .script(script)
-        .deadline(KUBEADM)
-        .run()
-        .await?;
-    Ok(())
+    finish(site, node, script).await
 }
 
 /// Clears away what an unfinished kubeadm left on the node: files, containers, etcd data. `kubeadm reset` does not
@@ -123,10 +121,12 @@ pub(super) async fn reset(site: &Site, node: &NodeName) -> Result<(), RecipeErro
     let script = "kubeadm reset --force >/var/log/regent/kubeadm-reset.log 2>&1\n\
                   rm -rf /etc/kubernetes/pki /etc/kubernetes/*.conf /etc/kubernetes/manifests/* /etc/cni/net.d/.kubernetes* /var/lib/etcd/member\n\
                   systemctl stop kubelet || true\n";
-    session(site, node)?
-        .script(script)
-        .deadline(KUBEADM)
-        .run()
-        .await?;
+    finish(site, node, script).await
+}
+
+/// Runs a script that takes as long as kubeadm may.
+async fn finish(site: &Site, node: &NodeName, script: &str) -> Result<(), RecipeError> {
+    let script = session(site, node)?.script(script);
+    script.deadline(KUBEADM).run().await?;
     Ok(())
 }

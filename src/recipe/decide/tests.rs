@@ -167,6 +167,17 @@ fn from_nothing_to_a_cluster() {
     assert_eq!(taken, planned, "`regent plan` lists what `regent up` does");
 }
 
+/// What runs the nodes is not the recipe's business.
+#[test]
+fn every_kind_of_node_is_treated_alike() {
+    let containers = planned(3, 2);
+    let machines = Plan {
+        driver: Driver::Qemu,
+        ..containers.clone()
+    };
+    assert_eq!(World::new(&containers).play(), World::new(&machines).play());
+}
+
 #[test]
 fn one_more_worker_touches_only_what_must_know_it() {
     let before = planned(3, 1);

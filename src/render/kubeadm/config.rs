@@ -24,7 +24,7 @@ pub fn init(plan: &Plan, node: &NodePlan, secrets: &InitSecrets) -> Result<Strin
                 advertise_address: node.address,
             },
             certificate_key: secrets.certificate_key.as_str(),
-            timeouts: TIMEOUTS,
+            timeouts: timeouts(plan.driver),
         })?,
         yaml::to_string(&cluster(plan))?,
         yaml::to_string(&kubelet(plan))?,
@@ -52,18 +52,28 @@ pub fn join(plan: &Plan, node: &NodePlan, secrets: &JoinSecrets) -> Result<Strin
             },
             certificate_key: secrets.certificate_key.as_ref().map(CertificateKey::as_str),
         }),
-        timeouts: TIMEOUTS,
+        timeouts: timeouts(plan.driver),
     })
 }
 
-/// kubeadm's own waits are 4 and 5 minutes. With these, several times what a healthy node takes on two busy cores,
-/// it is kubeadm that gives up, and it says why.
-const TIMEOUTS: Timeouts = Timeouts {
-    control_plane_component_health_check: "2m0s",
-    kubelet_health_check: "1m0s",
-    tls_bootstrap: "1m0s",
-    discovery: "1m0s",
-};
+/// kubeadm's own waits are 4 and 5 minutes. With a container's, several times what a healthy node takes on two busy
+/// cores, it is kubeadm that gives up, and it says why. A virtual machine may be emulated, and then takes minutes.
+fn timeouts(driver: Driver) -> Timeouts {
+    match driver {
+        Driver::Lxc => Timeouts {
+            control_plane_component_health_check: "2m0s",
+            kubelet_health_check: "1m0s",
+            tls_bootstrap: "1m0s",
+            discovery: "1m0s",
+        },
+        Driver::Qemu => Timeouts {
+            control_plane_component_health_check: "6m0s",
+            kubelet_health_check: "4m0s",
+            tls_bootstrap: "5m0s",
+            discovery: "5m0s",
+        },
+    }
+}
 
 fn node_registration(plan: &Plan, node: &NodePlan) -> NodeRegistration {
     NodeRegistration {

@@ -1,0 +1,117 @@
+//! Readers of what libvirt gives back.
+
+use serde::Deserialize;
+
+use super::Accelerator;
+use super::element::{TAG, Tag};
+use crate::name::{ClusterName, NodeName};
+use crate::xml::{self, XmlError};
+
+/// Reads the tag from a domain's document; none if it is not one of ours.
+pub fn tag(domain: &str) -> Option<(ClusterName, NodeName)> {
+    #[derive(Deserialize)]
+    struct Document {
+        metadata: Holder,
+    }
+    #[derive(Deserialize)]
+    struct Holder {
+        // The prefix is dropped in reading; libvirt keeps ours in any case.
+        node: Tag,
+    }
+    let tag = xml::from_str::<Document>(domain).ok()?.metadata.node;
+    (tag.xmlns == TAG).then_some((tag.cluster, tag.node))
+}
+
+/// Reads the host's ends of a running domain's interfaces from its document.
+pub fn interfaces(domain: &str) -> Result<Vec<String>, XmlError> {
+    #[derive(Deserialize)]
+    struct Document {
+        devices: List,
+    }
+    #[derive(Deserialize)]
+    struct List {
+        #[serde(default, rename = "interface")]
+        interfaces: Vec<Interface>,
+    }
+    #[derive(Deserialize)]
+    struct Interface {
+        target: Option<Target>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        #[serde(rename = "@dev")]
+        device: String,
+    }
+    let document: Document = xml::from_str(domain)?;
+    let targets = document
+        .devices
+        .interfaces
+        .into_iter()
+        .filter_map(|interface| interface.target);
+    Ok(targets.map(|target| target.device).collect())
+}
+
+/// Reads what runs a domain's processors; none for a container.
+pub fn accelerator(domain: &str) -> Result<Option<Accelerator>, XmlError> {
+    #[derive(Deserialize)]
+    struct Document {
+        #[serde(rename = "@type")]
+        kind: String,
+    }
+    let kind = xml::from_str::<Document>(domain)?.kind;
+    Ok([Accelerator::Kvm, Accelerator::Emulated]
+        .into_iter()
+        .find(|accelerator| accelerator.domain_type() == kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As libvirt gives a document back: with elements of its own, and others' tags.
+    fn document(metadata: &str) -> String {
+        format!(
+            "<domain type='lxc' id='91'>
+              <name>demo-m1</name>
+              <metadata>{metadata}<x:other xmlns:x='urn:x' name='m1'/></metadata>
+              <devices>
+                <emulator>/usr/lib/libvirt/libvirt_lxc</emulator>
+                <interface type='network'><mac address='52:54:00:00:00:01'/><target dev='vnet0'/></interface>
+                <interface type='network'><target dev='vnet2'/></interface>
+                <console type='pty' tty='/dev/pts/1'><target type='lxc' port='0'/></console>
+              </devices>
+            </domain>"
+        )
+    }
+
+    #[test]
+    fn the_tag_is_ours_or_none() {
+        let ours = format!("<regent:node xmlns:regent='{TAG}' cluster='demo' name='m1'/>");
+        let expected = ("demo".parse().unwrap(), "m1".parse().unwrap());
+        assert_eq!(tag(&document(&ours)), Some(expected));
+        assert_eq!(tag(&document("")), None);
+        assert_eq!(tag(&document(&ours.replace(TAG, "urn:other"))), None);
+        assert_eq!(tag(&document(&ours.replace("demo", "../demo"))), None);
+        assert_eq!(
+            tag("<domain type='lxc'><name>demo-m1</name></domain>"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_running_domain_has_the_host_s_ends_of_its_interfaces() {
+        assert_eq!(interfaces(&document("")).unwrap(), ["vnet0", "vnet2"]);
+        let off = document("").replace("<target dev='vnet0'/>", "");
+        assert_eq!(interfaces(&off).unwrap(), ["vnet2"]);
+    }
+
+    #[test]
+    fn a_domain_s_type_says_what_runs_it() {
+        let of =
+            |kind: &str| accelerator(&document("").replace("'lxc' id", &format!("'{kind}' id")));
+        assert_eq!(of("lxc").unwrap(), None);
+        assert_eq!(of("kvm").unwrap(), Some(Accelerator::Kvm));
+        assert_eq!(of("qemu").unwrap(), Some(Accelerator::Emulated));
+        accelerator("<").unwrap_err();
+    }
+}
