@@ -4,15 +4,18 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::name::ClusterName;
 use crate::plan::{self, Plan};
-use crate::spec::{self, Diagnostics, DriverDecision, Machine};
+use crate::spec::{self, Diagnostics, DriverChoice, DriverDecision, Machine};
 
 /// A file that is valid, and its plan.
 #[derive(Debug)]
 pub struct ClusterFile {
     /// What will be.
     pub plan: Plan,
-    /// Which kind of node, and why.
+    /// Which kind of node was wished for.
+    pub choice: DriverChoice,
+    /// Which it is, and why.
     pub driver: DriverDecision,
     /// What the user should look at.
     pub warnings: Diagnostics,
@@ -37,19 +40,27 @@ pub enum ClusterFileError {
 }
 
 impl ClusterFile {
-    /// Reads the file at `path`, which must fit into `machine`.
+    /// Reads the file at `path`, which must fit into `machine`. Where it leaves the driver open, `auto` decides for the
+    /// cluster.
     ///
     /// # Errors
     /// When the file or a manifest cannot be read, or the file is wrong.
-    pub fn read(path: &Utf8Path, machine: &Machine) -> Result<Self, ClusterFileError> {
+    pub fn read(
+        path: &Utf8Path,
+        machine: &Machine,
+        auto: impl FnOnce(&ClusterName) -> DriverDecision,
+    ) -> Result<Self, ClusterFileError> {
         let text = std::fs::read_to_string(path).map_err(unreadable(path))?;
         let loaded = spec::load(&text, path.as_str(), machine).map_err(ClusterFileError::Wrong)?;
         let manifests = match &loaded.spec.manifests {
             Some(directory) => manifests(&path.with_file_name(directory))?,
             None => Vec::new(),
         };
-        let driver = loaded.spec.hypervisor.driver.resolve();
+        let hypervisor = &loaded.spec.hypervisor;
+        let choice = hypervisor.driver;
+        let driver = choice.resolve(&hypervisor.connect, || auto(&loaded.spec.name));
         Ok(Self {
+            choice,
             plan: plan::derive(&loaded.spec, driver.driver, manifests),
             driver,
             warnings: loaded.warnings,
@@ -79,6 +90,14 @@ fn unreadable(path: &Utf8Path) -> impl FnOnce(io::Error) -> ClusterFileError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Driver;
+
+    fn auto(_: &ClusterName) -> DriverDecision {
+        DriverDecision {
+            driver: Driver::Lxc,
+            reason: String::new(),
+        }
+    }
 
     fn write(directory: &Utf8Path, name: &str, text: &str) -> Utf8PathBuf {
         let path = directory.join(name);
@@ -96,7 +115,7 @@ mod tests {
         write(directory, "apps/20-b.yml", "b");
         write(directory, "apps/10-a.yaml", "a");
         write(directory, "apps/README.md", "not a manifest");
-        let read = ClusterFile::read(&file, &Machine::default()).unwrap();
+        let read = ClusterFile::read(&file, &Machine::default(), auto).unwrap();
         let expected = [("10-a.yaml", "a"), ("20-b.yml", "b")];
         assert_eq!(
             read.plan.manifests,
@@ -109,11 +128,11 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let directory = Utf8Path::from_path(scratch.path()).unwrap();
         let absent = directory.join("cluster.yaml");
-        let error = ClusterFile::read(&absent, &Machine::default()).unwrap_err();
+        let error = ClusterFile::read(&absent, &Machine::default(), auto).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot read {absent}"));
         let text = "apiVersion: regent/v1\nname: demo\nmanifests: apps\n";
         let file = write(directory, "cluster.yaml", text);
-        let error = ClusterFile::read(&file, &Machine::default()).unwrap_err();
+        let error = ClusterFile::read(&file, &Machine::default(), auto).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("cannot read {}", directory.join("apps"))

@@ -63,14 +63,14 @@ fn valid() -> impl Strategy<Value = ClusterSpec> {
     );
     let ranges = (range(16..=26, 10), range(8..=19, 20), range(12..=24, 30));
     let choices = (
-        any::<[bool; 4]>(),
+        any::<[bool; 5]>(),
         "[a-z]([a-z0-9-]{0,18}[a-z0-9])?",
         proptest::option::of("[ -~é]{1,20}"),
     );
     let budgets = proptest::array::uniform7((0..=3_600_000u64).prop_map(Duration::from_millis));
     (nodes, ranges, choices, budgets).prop_map(|(nodes, ranges, choices, budgets)| {
         let (masters, workers, cpus, master_mib, worker_mib) = nodes;
-        let ([fast, lxc, private, upload], name, manifests) = choices;
+        let ([fast, fixed, private, upload, machines], name, manifests) = choices;
         let mut spec = ClusterSpec::new(name.parse().unwrap());
         (spec.control_plane.count, spec.control_plane.cpus) = (masters, cpus);
         (spec.workers.count, spec.workers.cpus) = (workers, cpus);
@@ -86,13 +86,13 @@ fn valid() -> impl Strategy<Value = ClusterSpec> {
         } else {
             Tuning::KubeadmDocs
         };
-        spec.hypervisor.driver = if lxc {
-            DriverChoice::Fixed(Driver::Lxc)
-        } else {
-            DriverChoice::Auto
-        };
+        let driver = if machines { Driver::Qemu } else { Driver::Lxc };
+        if fixed {
+            spec.hypervisor.driver = DriverChoice::Fixed(driver);
+        }
         if !private {
-            spec.hypervisor.connect = Connect::Uri("lxc:///system?socket=/run/x".to_owned());
+            let uri = format!("{driver}:///system?socket=/run/x");
+            spec.hypervisor.connect = Connect::Uri(uri);
         }
         spec.certificates = if upload {
             CertificateMode::Upload
@@ -123,7 +123,7 @@ const MISTAKES: [(&str, usize); 10] = [
     ("worker:\n  count: [2]\n  count: 3", 3),
     ("loadBalancer: {count: 2, tuning: slow}", 2),
     ("network: {cidr: 10.0.0.1/24, podSubnet: 127.0.0.0/16}", 2),
-    ("hypervisor: {driver: qemu, connect: xen:///}", 2),
+    ("hypervisor: {driver: kvm, connect: xen:///}", 2),
     ("budgets: {readOutage: 3, nodeReady: }", 2),
     ("something: else", 1),
 ];

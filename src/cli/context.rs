@@ -31,7 +31,8 @@ impl Context {
     /// When it cannot be read or is wrong.
     pub fn file(&self, machine: &Machine) -> Result<ClusterFile, Failure> {
         let path = &self.global.file;
-        ClusterFile::read(path, machine).map_err(|error| match error {
+        let read = ClusterFile::read(path, machine, |cluster| self.auto(cluster));
+        read.map_err(|error| match error {
             ClusterFileError::Wrong(diagnostics) => Failure::wrong_file(diagnostics),
             ClusterFileError::Read { .. } => Failure::usage(error)
                 .hint(format!("`regent -f {path} init` writes a cluster's file")),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 
 use super::context::Context;
-use super::failure::{Failure, Outcome};
+use super::failure::{Failure, Kind, Outcome};
 use crate::machine::{self, Finding, State};
 
 /// Check everything that this machine needs, and say how to mend it
@@ -18,6 +18,17 @@ pub struct Doctor {}
 
 impl Doctor {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        if rustix::process::geteuid().is_root()
+            && let Err(failure) = context.try_guest()
+        {
+            if failure.kind() == Kind::Interrupted {
+                return Err(failure);
+            }
+            let why = failure.summary();
+            context.events().warn(format!(
+                "cannot try whether the processor runs guests: {why}"
+            ));
+        }
         let findings = machine::examine(&context.global.state, &context.global.store);
         context.print(&table(&findings), &findings)?;
         let missing = findings

@@ -100,7 +100,11 @@ impl Failure {
 
     /// An operation failed.
     pub fn operation(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::new(Kind::Operation, error)
+        let failure = Self::new(Kind::Operation, error);
+        match disk_is_full(&*failure.error) {
+            true => failure.hint("make room, or set REGENT_STATE and REGENT_STORE to another disk"),
+            false => failure,
+        }
     }
 
     /// The user interrupted it; `left` says what the world looks like now.
@@ -118,6 +122,11 @@ impl Failure {
     /// Its kind.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The error and its causes on one line.
+    pub fn summary(&self) -> String {
+        self.chain().join(": ")
     }
 
     /// The error and its causes, outermost first; a cause that only repeats the line above it is left out.
@@ -187,6 +196,15 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Whether a full disk is among an error's causes.
+fn disk_is_full(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        io.is_some_and(|error| error.kind() == ErrorKind::StorageFull)
+    })
+}
+
 impl From<NodeError> for Failure {
     fn from(error: NodeError) -> Self {
         Self::operation(error)
@@ -196,7 +214,9 @@ impl From<NodeError> for Failure {
 impl From<HypervisorError> for Failure {
     fn from(error: HypervisorError) -> Self {
         match error {
-            HypervisorError::DaemonDead => Self::operation(error).hint("regent up"),
+            HypervisorError::DaemonDead | HypervisorError::DaemonDied { .. } => {
+                Self::operation(error).hint("regent up")
+            }
             HypervisorError::State { .. } => {
                 Self::operation(error).hint("`regent status` shows every node's state")
             }
@@ -259,7 +279,7 @@ impl From<StoreError> for Failure {
         match error {
             StoreError::Tool { mend, .. } => Self::machine(error).hint(mend),
             StoreError::Fetch(error) => error.into(),
-            _ if full => Self::operation(error)
+            _ if full => Self::new(Kind::Operation, error)
                 .hint("make room, or put the store elsewhere: REGENT_STORE; what is whole is kept"),
             _ => Self::operation(error),
         }
@@ -305,6 +325,8 @@ impl From<RecipeError> for Failure {
     fn from(error: RecipeError) -> Self {
         match error {
             RecipeError::Node(error) => error.into(),
+            RecipeError::Boot { .. } => Self::operation(error)
+                .hint("all that it said is in nodes/NODE/console.log of the lab's directory"),
             RecipeError::Hypervisor(error) => error.into(),
             RecipeError::Changed(_) => Self::usage(error)
                 .hint("`regent down` and `regent up` make a new cluster of the changed file"),

@@ -1,6 +1,7 @@
 //! `regent node`
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -9,8 +10,10 @@ use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::lab;
 
-use crate::hypervisor::Fault;
+use crate::hypervisor::{Fault, Strength};
+use crate::impairment::Impairment;
 use crate::name::{NameError, NodeName};
+use crate::site::Site;
 
 /// Do something to a node, as a fault would
 #[derive(Debug, Args)]
@@ -18,7 +21,12 @@ use crate::name::{NameError, NodeName};
 Examples:
   regent node cut m1               power cut: peers hear nothing
   regent node start m1             from its kept disk
-  regent node pause w2             and `regent node resume w2`")]
+  regent node pause w2             and `regent node resume w2`
+  regent node unplug m1            its cable is out, and it lives
+  regent node lose-packets m1      a fifth of what it receives
+  regent node heal m1              undo all of it
+
+What a driver cannot do it says; docs/failure-model.md has the table.")]
 pub struct Node {
     #[command(subcommand)]
     verb: Verb,
@@ -30,7 +38,7 @@ enum Verb {
     /// Power cut: link down, then everything ends at once; peers hear nothing
     #[command(after_help = "Example:\n  regent node cut m1")]
     Cut(Target),
-    /// Kill every process; peers see connections closed
+    /// End it by libvirt's destroy; peers of a container see connections closed
     #[command(after_help = "Example:\n  regent node kill m1")]
     Kill(Target),
     /// Shut down in an orderly way
@@ -45,7 +53,65 @@ enum Verb {
     /// Let a paused node go on
     #[command(after_help = "Example:\n  regent node resume m1")]
     Resume(Target),
+    /// Pull its cable out: it lives and hears nobody
+    #[command(after_help = "Example:\n  regent node unplug m1")]
+    Unplug(Target),
+    /// Press its reset button (virtual machines)
+    #[command(after_help = "Example:\n  regent node reset m1")]
+    Reset(Target),
+    /// Let its disk answer ten requests a second (virtual machines)
+    #[command(after_help = "Example:\n  regent node slow-disk m1")]
+    SlowDisk(Target),
+    /// Fill its disk to the last block (virtual machines)
+    #[command(after_help = "Example:\n  regent node fill-disk m1")]
+    FillDisk(Target),
+    /// Lose some of the packets that it receives
+    #[command(after_help = "Example:\n  regent node lose-packets m1 --percent 30")]
+    LosePackets {
+        #[command(flatten)]
+        target: Target,
+        /// How many of a hundred
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(1..=100))]
+        percent: u8,
+    },
+    /// Send every packet late (its kernel needs netem)
+    #[command(after_help = "Example:\n  regent node delay-packets m1 --milliseconds 50")]
+    DelayPackets {
+        #[command(flatten)]
+        target: Target,
+        /// How late
+        #[arg(long, default_value_t = 200)]
+        milliseconds: u32,
+    },
+    /// Put its clock ahead (virtual machines)
+    #[command(after_help = "Example:\n  regent node jump-clock m1 --seconds 3600")]
+    JumpClock {
+        #[command(flatten)]
+        target: Target,
+        /// How far
+        #[arg(long, default_value_t = 300)]
+        seconds: u32,
+    },
+    /// Undo whatever was done to it
+    #[command(after_help = "Example:\n  regent node heal m1")]
+    Heal(Target),
 }
+
+/// What is to be done to a node, by who does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    /// From outside.
+    Fault(Fault),
+    /// From within.
+    Impair(Impairment),
+    /// Start or resume it.
+    Start,
+    /// Undo all.
+    Heal,
+}
+
+/// How long a node that was healed may take until it answers: an emulated machine boots for a minute or more.
+const BOOT: Duration = Duration::from_secs(180);
 
 #[derive(Debug, Args)]
 struct Target {
@@ -84,29 +150,13 @@ impl FromStr for NodeArg {
 
 impl Node {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let (target, fault, done) = match self.verb {
-            Verb::Cut(target) => (target, Some(Fault::PowerCut), "has lost power"),
-            Verb::Kill(target) => (target, Some(Fault::Kill), "is killed"),
-            Verb::Stop(target) => (target, Some(Fault::Stop), "is shut down"),
-            Verb::Pause(target) => (target, Some(Fault::Pause), "is paused"),
-            Verb::Start(target) => (target, None, "is started"),
-            Verb::Resume(target) => (target, None, "is resumed"),
-        };
+        let (target, deed, done) = self.verb.deed();
         let name = target.node.into_name();
         context.on_site(
             "`regent status` shows what became of the node",
             async |site| {
                 lab::node(&site, &name)?;
-                match fault {
-                    Some(fault) => {
-                        site.hypervisor.inject(&name, fault).await?;
-                        if let Some(weakness) = site.hypervisor.weakness(fault) {
-                            site.events.note(weakness.0);
-                        }
-                    }
-                    None => site.hypervisor.heal(&name).await?,
-                }
-                Ok(())
+                deed.carry_out(&site, &name).await
             },
         )?;
         context.print(
@@ -114,6 +164,69 @@ impl Node {
             &json!({ "node": name, "done": done }),
         )?;
         Ok(Outcome::Done)
+    }
+}
+
+impl Verb {
+    /// What is meant, to whom, and what may be said afterwards.
+    fn deed(self) -> (Target, Deed, &'static str) {
+        let fault = |target, fault, done| (target, Deed::Fault(fault), done);
+        let impair = |target, impairment, done| (target, Deed::Impair(impairment), done);
+        match self {
+            Self::Cut(target) => fault(target, Fault::PowerCut, "has lost power"),
+            Self::Kill(target) => fault(target, Fault::Kill, "is killed"),
+            Self::Stop(target) => fault(target, Fault::Stop, "is shut down"),
+            Self::Pause(target) => fault(target, Fault::Pause, "is paused"),
+            Self::Unplug(target) => fault(target, Fault::LinkDown, "is unplugged"),
+            Self::Reset(target) => fault(target, Fault::Reset, "is reset"),
+            Self::SlowDisk(target) => fault(target, Fault::SlowDisk, "has a slow disk"),
+            Self::FillDisk(target) => impair(target, Impairment::DiskFull, "has a full disk"),
+            Self::LosePackets { target, percent } => {
+                impair(target, Impairment::PacketLoss(percent), "loses packets")
+            }
+            Self::DelayPackets {
+                target,
+                milliseconds,
+            } => {
+                let delay = Duration::from_millis(milliseconds.into());
+                impair(target, Impairment::PacketDelay(delay), "sends late")
+            }
+            Self::JumpClock { target, seconds } => {
+                let ahead = Duration::from_secs(seconds.into());
+                impair(target, Impairment::ClockAhead(ahead), "lives in the future")
+            }
+            Self::Start(target) => (target, Deed::Start, "is started"),
+            Self::Resume(target) => (target, Deed::Start, "is resumed"),
+            Self::Heal(target) => (target, Deed::Heal, "is healed"),
+        }
+    }
+}
+
+impl Deed {
+    async fn carry_out(self, site: &Site, name: &NodeName) -> Result<(), Failure> {
+        let node = lab::node(site, name)?;
+        let driver = site.plan.driver;
+        match self {
+            Self::Fault(fault) => {
+                site.hypervisor.inject(name, fault).await?;
+                if let Some(weakness) = site.hypervisor.weakness(fault) {
+                    site.events.note(weakness);
+                }
+            }
+            Self::Impair(impairment) => {
+                if let Strength::Missing(why) = impairment.strength(driver) {
+                    return Err(Failure::operation(format!("{name}: {why}")));
+                }
+                impairment.impose(node, site.plan.network.gateway).await?;
+            }
+            Self::Start => site.hypervisor.heal(name).await?,
+            Self::Heal => {
+                site.hypervisor.heal(name).await?;
+                node.wait_reachable(BOOT).await?;
+                Impairment::lift(node, driver).await?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::failure::{Failure, Outcome};
 use crate::event::Events;
 use crate::image::{self, Lock};
+use crate::spec::Driver;
 use crate::store::{self, Checked};
 
 /// Look after the store of built and fetched things
@@ -73,10 +74,10 @@ fn build(context: &Context) -> Result<Outcome, Failure> {
 }
 
 fn check(context: &Context) -> Result<Outcome, Failure> {
-    let version = context.plan()?.kubernetes;
+    let plan = context.plan()?;
     let checked = on_store(context, move |store, events| {
         let (lock, _) = Lock::current()?;
-        let all = image::parts(&lock, version)?.closure();
+        let all = image::parts(&lock, plan.kubernetes, plan.driver)?.closure();
         Ok(store.check(&all, events)?)
     })?;
     let mut text = String::new();
@@ -143,8 +144,10 @@ fn collect(context: &Context) -> Result<Outcome, Failure> {
         let (lock, _) = Lock::current()?;
         let mut keep = Vec::new();
         for version in image::versions() {
-            let all = image::parts(&lock, version)?.closure();
-            keep.extend(all.iter().map(|derivation| derivation.path().clone()));
+            for driver in [Driver::Lxc, Driver::Qemu] {
+                let all = image::parts(&lock, version, driver)?.closure();
+                keep.extend(all.iter().map(|derivation| derivation.path().clone()));
+            }
         }
         Ok(store.collect(&keep, events)?)
     })?;

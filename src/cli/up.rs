@@ -11,8 +11,10 @@ use super::failure::{Failure, Outcome};
 use super::show::duration;
 use crate::image;
 use crate::lab::Lab;
+use crate::machine::{self, State};
+use crate::plan::Plan;
 use crate::recipe;
-use crate::spec::Machine;
+use crate::spec::{Connect, Driver, DriverChoice, Machine};
 
 /// Make the cluster exist and be healthy
 ///
@@ -36,25 +38,32 @@ impl Up {
         let mut file = context.file(&Machine::default())?;
         let paths = context.paths(&file.plan);
         if !paths.root().exists() {
+            if file.choice == DriverChoice::Auto && file.plan.connect == Connect::Private {
+                context.need_root()?;
+                context.try_guest()?;
+            }
             // A lab that runs has its memory already.
             file = context.file(&Machine::observe())?;
         }
         context.warn(&file.warnings);
         context.need_root()?;
         let plan = file.plan;
+        need_machines(&plan)?;
         recipe::check_reachable(&paths, &plan)?;
         context.events().note(format!(
             "nodes are {} ({})",
             file.driver.driver, file.driver.reason
         ));
         let image = context.image(&plan)?;
+        context.warn_of_emulation(&image)?;
         context.show.record(&paths.events());
         let lab = {
             let (plan, events) = (plan.clone(), context.events());
             context.blocking(LEFT, move || Lab::enter(&paths, &plan, &events))?
         };
         // A collection of garbage must not take away what nodes stand on.
-        image::retain(&context.global.store, plan.kubernetes, lab.paths().root())?;
+        let (version, driver) = (plan.kubernetes, plan.driver);
+        image::retain(&context.global.store, version, driver, lab.paths().root())?;
         let outcome = context.on_lab(Arc::new(lab), plan, image.parts.clone(), async |site| {
             context.or_interrupt(LEFT, recipe::up(&site, &image)).await
         })?;
@@ -72,4 +81,20 @@ impl Up {
         )?;
         Ok(Outcome::Done)
     }
+}
+
+/// Programs for virtual machines are not installed by default; better said before an image is built.
+fn need_machines(plan: &Plan) -> Result<(), Failure> {
+    if plan.driver != Driver::Qemu {
+        return Ok(());
+    }
+    let missing = machine::for_machines()
+        .into_iter()
+        .find_map(|finding| match finding.state {
+            State::Missing { what, mend } => Some(Failure::machine(what).hint(mend)),
+            State::Fine { .. } | State::Doubtful { .. } => None,
+        });
+    missing.map_or(Ok(()), |failure| {
+        Err(failure.hint("`REGENT_QEMU=1 ./setup` installs all that virtual machines need"))
+    })
 }

@@ -61,6 +61,8 @@ enum FaultArg {
     Stop,
     /// The node's processors stop
     Pause,
+    /// The node's cable is out: it lives and hears nobody
+    LinkDown,
     /// The load balancer's service restarts; `--target` has no meaning
     RestartLoadBalancer,
 }
@@ -108,6 +110,7 @@ impl Verify {
             FaultArg::Kill => node(hypervisor::Fault::Kill),
             FaultArg::Stop => node(hypervisor::Fault::Stop),
             FaultArg::Pause => node(hypervisor::Fault::Pause),
+            FaultArg::LinkDown => node(hypervisor::Fault::LinkDown),
             FaultArg::RestartLoadBalancer => Fault::RestartLoadBalancer,
         });
         if let Some(seconds) = self.hold {

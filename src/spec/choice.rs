@@ -5,7 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::diagnostic::ValueError;
 use super::suggest::{closest, list};
@@ -34,6 +35,13 @@ macro_rules! words {
         impl Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(|_| D::Error::custom(format_args!("`{text}` is not {}", $what)))
             }
         }
 
@@ -132,22 +140,27 @@ words!(Driver, "a driver", "qemu" => Self::Qemu, "lxc" => Self::Lxc);
 pub struct DriverDecision {
     /// The driver.
     pub driver: Driver,
-    /// Why, as a clause: `the file asks for it`.
-    pub reason: &'static str,
+    /// Why, as a clause: `cluster.yaml asks for it`.
+    pub reason: String,
 }
 
 impl DriverChoice {
-    /// Decides. Pure: what is known of the machine will come as an argument when there is more than one driver.
-    pub const fn resolve(self) -> DriverDecision {
-        match self {
-            Self::Fixed(driver) => DriverDecision {
+    /// Decides. `machine` says what is best on this machine; it is asked only where the file leaves it open.
+    pub fn resolve(
+        self,
+        connect: &Connect,
+        machine: impl FnOnce() -> DriverDecision,
+    ) -> DriverDecision {
+        match (self, connect.driver()) {
+            (Self::Fixed(driver), _) => DriverDecision {
                 driver,
-                reason: "cluster.yaml asks for it",
+                reason: "cluster.yaml asks for it".to_owned(),
             },
-            Self::Auto => DriverDecision {
-                driver: Driver::Lxc,
-                reason: "the only driver so far; virtual machines come next",
+            (Self::Auto, Some(driver)) => DriverDecision {
+                driver,
+                reason: format!("the libvirt at {connect} runs nothing else"),
             },
+            (Self::Auto, None) => machine(),
         }
     }
 }
@@ -162,6 +175,17 @@ pub enum Connect {
     Uri(String),
 }
 
+impl Connect {
+    /// The kind of nodes that the libvirt runs; none for one of the lab's own, which runs what is wanted.
+    pub fn driver(&self) -> Option<Driver> {
+        match self {
+            Self::Private => None,
+            Self::Uri(uri) if uri.starts_with("qemu:") => Some(Driver::Qemu),
+            Self::Uri(_) => Some(Driver::Lxc),
+        }
+    }
+}
+
 impl fmt::Display for Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -173,13 +197,14 @@ impl fmt::Display for Connect {
 
 impl FromStr for Connect {
     type Err = ValueError;
-    /// Accepts `private`, and `lxc:///system` with or without a query (such as `?socket=PATH`).
+    /// Accepts `private`, and `lxc:///system` or `qemu:///system` with or without a query (such as `?socket=PATH`).
     fn from_str(text: &str) -> Result<Self, ValueError> {
         if text == "private" {
             return Ok(Self::Private);
         }
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
-        if base == "lxc:///system" && query.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let known = matches!(base, "lxc:///system" | "qemu:///system");
+        if known && query.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(Self::Uri(text.to_owned()));
         }
         let scheme = text.split(':').next().unwrap_or_default();
@@ -187,14 +212,13 @@ impl FromStr for Connect {
             _ if !text.contains("://") => {
                 format!("`{text}` is neither `private` nor a libvirt URI")
             }
-            "qemu" => "virtual machines are not supported yet".to_owned(),
-            "lxc" => format!("`{text}` is not the system's LXC driver"),
+            "lxc" | "qemu" => format!("`{text}` is not the system's {scheme} driver"),
             _ if scheme.contains('+') => {
                 "a libvirt on another machine is not supported yet".to_owned()
             }
             _ => format!("`{scheme}` is not a driver that regent knows"),
         };
-        Err(ValueError::new(message).hint("write `private` or `lxc:///system`"))
+        Err(ValueError::new(message).hint("write `private`, `lxc:///system` or `qemu:///system`"))
     }
 }
 
@@ -216,8 +240,41 @@ impl JsonSchema for Connect {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": r"^(private|lxc:///system(\?[!-~]*)?)$",
-            "examples": ["private", "lxc:///system"],
+            "pattern": r"^(private|(lxc|qemu):///system(\?[!-~]*)?)$",
+            "examples": ["private", "lxc:///system", "qemu:///system"],
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_asks_the_machine_only_where_the_file_leaves_it_open() {
+        let machine = || DriverDecision {
+            driver: Driver::Qemu,
+            reason: "the machine".to_owned(),
+        };
+        let of = |choice: &str, connect: &str| {
+            let (choice, connect): (DriverChoice, Connect) =
+                (choice.parse().unwrap(), connect.parse().unwrap());
+            let decision = choice.resolve(&connect, machine);
+            (decision.driver, decision.reason == "the machine")
+        };
+        assert_eq!(of("auto", "private"), (Driver::Qemu, true));
+        assert_eq!(of("lxc", "private"), (Driver::Lxc, false));
+        assert_eq!(of("auto", "lxc:///system"), (Driver::Lxc, false));
+        assert_eq!(
+            of("auto", "qemu:///system?socket=/x"),
+            (Driver::Qemu, false)
+        );
+    }
+
+    #[test]
+    fn words_are_read_back() {
+        let text = serde_json::to_string(&Driver::Qemu).unwrap();
+        assert_eq!(serde_json::from_str::<Driver>(&text).unwrap(), Driver::Qemu);
+        serde_json::from_str::<Driver>("\"kvm\"").unwrap_err();
     }
 }

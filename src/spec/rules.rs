@@ -2,7 +2,7 @@
 
 use super::diagnostic::{Mark, ValueError};
 use super::reader::Positions;
-use super::{ClusterSpec, Driver, DriverChoice, Machine, Memory, capacity, ranges};
+use super::{ClusterSpec, DriverChoice, Machine, Memory, capacity, ranges};
 
 /// Checks everything that takes more than one value. Values that were reported already are not looked at.
 pub(super) fn check(spec: &ClusterSpec, at: &Positions, machine: &Machine) -> Vec<Mark> {
@@ -36,11 +36,25 @@ fn quorum(spec: &ClusterSpec, at: &Positions) -> Option<Mark> {
     Some(ValueError::new(message).hint(hint).at(span).warning())
 }
 
+/// A libvirt that runs already runs one kind of nodes.
 fn driver(spec: &ClusterSpec, at: &Positions) -> Option<Mark> {
-    if spec.hypervisor.driver != DriverChoice::Fixed(Driver::Qemu) {
+    let hypervisor = &spec.hypervisor;
+    let (DriverChoice::Fixed(wanted), Some(runs)) =
+        (hypervisor.driver, hypervisor.connect.driver())
+    else {
+        return None;
+    };
+    if wanted == runs {
         return None;
     }
-    let error = ValueError::new("hypervisor.driver: `qemu` is not supported yet");
-    let hint = "write `lxc`, or `auto` to have virtual machines as soon as they are";
-    Some(error.hint(hint).at(at.of("hypervisor.driver")?))
+    let connect = &hypervisor.connect;
+    let message =
+        format!("hypervisor.driver is `{wanted}`, and the libvirt at {connect} runs `{runs}`");
+    let hint =
+        format!("write `driver: {runs}`, or connect to `{wanted}:///system` or a `private` one");
+    Some(
+        ValueError::new(message)
+            .hint(hint)
+            .at(at.of("hypervisor.driver")?),
+    )
 }

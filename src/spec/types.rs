@@ -197,10 +197,12 @@ impl Default for NetworkSpec {
 #[serde(rename_all = "camelCase")]
 #[schemars(default, deny_unknown_fields, inline)]
 pub struct HypervisorSpec {
-    /// Which kind of node: `lxc` for system containers, `qemu` for virtual machines (not supported yet), `auto` for
-    /// the best that this machine can run.
+    /// Which kind of node: `lxc` for system containers, `qemu` for virtual machines, `auto` for virtual machines
+    /// where the processor really runs them, which is tried once, and else containers. With `qemu` a machine that cannot
+    /// is emulated: ten times slower or worse, and no cluster of several control-plane nodes on two cores.
     pub driver: DriverChoice,
-    /// Which libvirt: `private` for a daemon of the lab's own, or the URI of one that runs already, `lxc:///system`.
+    /// Which libvirt: `private` for a daemon of the lab's own, or the URI of one that runs already, `lxc:///system` or
+    /// `qemu:///system`. The latter must run QEMU as root (`user` in its qemu.conf): a lab's files are root's alone.
     pub connect: Connect,
 }
 

@@ -52,6 +52,9 @@ pub(super) async fn collect(site: &Site, etcd: &Etcd, out: &Utf8Path) -> Result<
         Some(async {
             let directory = bundle.join(planned.name.as_str());
             make_directory(&directory)?;
+            if let Some(console) = site.hypervisor.console(&planned.name).await {
+                write_file(&directory, "console.txt", &redact(&console))?;
+            }
             for (file, script) in commands(planned.role) {
                 let Some(text) = fetch(node, script).await else {
                     return write_file(&directory, "silent.txt", "the node did not answer\n");

@@ -54,7 +54,7 @@ impl Scenario {
         })
     }
 
-    /// A soft kill: the node's processes are killed one by one and its peers hear of it.
+    /// A soft kill, by libvirt's destroy: a container's processes are killed one by one and its peers hear of it.
     pub fn kill(target: Target) -> Self {
         Self::new(Fault::Node {
             fault: hypervisor::Fault::Kill,
@@ -62,7 +62,7 @@ impl Scenario {
         })
     }
 
-    /// Returns the fault's name: `power-cut`, `kill`, `stop`, `pause` or `restart`.
+    /// Returns the fault's name: `power-cut`, `kill`, `stop`, `pause`, `link-down`… or `restart`.
     pub fn kind(&self) -> &'static str {
         match &self.fault {
             Fault::RestartLoadBalancer => "restart",
@@ -71,6 +71,9 @@ impl Scenario {
                 hypervisor::Fault::Kill => "kill",
                 hypervisor::Fault::Stop => "stop",
                 hypervisor::Fault::Pause => "pause",
+                hypervisor::Fault::LinkDown => "link-down",
+                hypervisor::Fault::Reset => "reset",
+                hypervisor::Fault::SlowDisk => "slow-disk",
             },
         }
     }

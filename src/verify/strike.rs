@@ -107,7 +107,7 @@ impl Striker<'_> {
             target: scenario.target(),
             words: words(planned, leader.as_ref() == Some(&node), fault),
             node: Some(node),
-            weakness: weakness.map(|weakness| weakness.0.to_owned()),
+            weakness: weakness.map(str::to_owned),
         })
     }
 
@@ -141,21 +141,24 @@ impl Striker<'_> {
                 }
             }
         };
-        let (silent, noticed) = futures::join!(
-            self.silent(node),
-            tokio::time::timeout(DEATH_NOTICE, noticed)
-        );
-        let mut proofs = vec![
-            Proof {
-                what: format!("libvirt reported that {node} no longer runs"),
-                holds: noticed.unwrap_or(false),
-            },
-            Proof {
-                what: format!("{node} no longer answers"),
-                holds: silent,
-            },
-        ];
-        if fault != hypervisor::Fault::Pause {
+        let ends = ends(fault);
+        let (silent, noticed) = futures::join!(self.silent(node), async {
+            // The domain of an unplugged node runs on.
+            let told = tokio::time::timeout(DEATH_NOTICE, noticed);
+            match ends {
+                Ends::Nothing => None,
+                Ends::Domain | Ends::Process => Some(told.await.unwrap_or(false)),
+            }
+        });
+        let mut proofs = vec![Proof {
+            what: format!("{node} no longer answers"),
+            holds: silent,
+        }];
+        proofs.extend(noticed.map(|holds| Proof {
+            what: format!("libvirt reported that {node} no longer runs"),
+            holds,
+        }));
+        if ends == Ends::Process {
             let now = hypervisor.boot_identity(node).await?;
             proofs.push(Proof {
                 what: format!("the init process that {node} booted with is gone"),
@@ -261,6 +264,29 @@ impl Striker<'_> {
     }
 }
 
+/// What of a node ends with a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// It lives and runs.
+    Nothing,
+    /// Its domain no longer runs.
+    Domain,
+    /// So does the process that it booted with.
+    Process,
+}
+
+fn ends(fault: hypervisor::Fault) -> Ends {
+    match fault {
+        hypervisor::Fault::PowerCut | hypervisor::Fault::Kill | hypervisor::Fault::Stop => {
+            Ends::Process
+        }
+        hypervisor::Fault::Pause => Ends::Domain,
+        hypervisor::Fault::LinkDown | hypervisor::Fault::Reset | hypervisor::Fault::SlowDisk => {
+            Ends::Nothing
+        }
+    }
+}
+
 /// Returns what tells one start of haproxy from the next.
 async fn invocation(node: &Node) -> Result<String, NodeError> {
     let argv = [
@@ -285,6 +311,9 @@ fn words(node: &NodePlan, leads: bool, fault: hypervisor::Fault) -> String {
         hypervisor::Fault::Kill => "was killed",
         hypervisor::Fault::Stop => "was shut down",
         hypervisor::Fault::Pause => "was paused",
+        hypervisor::Fault::LinkDown => "was unplugged",
+        hypervisor::Fault::Reset => "was reset",
+        hypervisor::Fault::SlowDisk => "has a slow disk",
     };
     format!("{role} {} {what}", node.name)
 }

@@ -18,6 +18,11 @@ pub(super) async fn subject(site: &Site, api: &Api, etcd: &Etcd) -> Subject {
         ("tuning".to_owned(), format!("{:?}", site.plan.tuning)),
         ("driver".to_owned(), format!("{:?}", site.plan.driver)),
     ]);
+    if let Some(node) = site.plan.nodes.first()
+        && let Ok(Some(accelerator)) = site.hypervisor.accelerator(&node.name).await
+    {
+        versions.insert("accelerator".to_owned(), accelerator.to_string());
+    }
     for node in api.nodes().await.unwrap_or_default() {
         let name = node.metadata.name.unwrap_or_default();
         if let Some(info) = node.status.and_then(|status| status.node_info) {

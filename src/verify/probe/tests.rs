@@ -51,6 +51,14 @@ async fn wait(probes: &Probes, pick: impl Fn((u64, u64)) -> u64, wanted: u64) {
     assert!(waited.is_ok(), "good and bad: {:?}", probes.counts());
 }
 
+/// A server that is well, and a load that has begun to flow.
+async fn under_load() -> (Fake, Probes) {
+    let fake = Fake::start().await;
+    let probes = start(&fake).await;
+    good(&probes, 20).await;
+    (fake, probes)
+}
+
 async fn good(probes: &Probes, wanted: u64) {
     wait(probes, |(good, _)| good, wanted).await;
 }
@@ -152,9 +160,7 @@ async fn samples_begin_on_their_schedule_while_earlier_ones_hang() {
 
 #[tokio::test]
 async fn connections_that_end_are_made_again_and_the_watch_goes_on_where_it_was() {
-    let fake = Fake::start().await;
-    let probes = start(&fake).await;
-    good(&probes, 20).await;
+    let (fake, probes) = under_load().await;
     fake.set(Mood::Closes);
     bad(&probes, 20).await;
     fake.set(Mood::Well);
@@ -173,9 +179,7 @@ async fn connections_that_end_are_made_again_and_the_watch_goes_on_where_it_was(
 
 #[tokio::test]
 async fn a_server_error_leaves_a_write_open_and_a_refusal_settles_it() {
-    let fake = Fake::start().await;
-    let probes = start(&fake).await;
-    good(&probes, 20).await;
+    let (fake, probes) = under_load().await;
     fake.set(Mood::StoresButFails);
     bad(&probes, 5).await;
     fake.set(Mood::Status(403));
@@ -191,9 +195,7 @@ async fn a_server_error_leaves_a_write_open_and_a_refusal_settles_it() {
 
 #[tokio::test]
 async fn a_server_that_forgets_is_caught() {
-    let fake = Fake::start().await;
-    let probes = start(&fake).await;
-    good(&probes, 20).await;
+    let (fake, probes) = under_load().await;
     fake.set(Mood::Forgets);
     bad(&probes, 5).await; // linearizable reads that find nothing
     let recording = probes.stop().await.unwrap();
@@ -205,9 +207,7 @@ async fn a_server_that_forgets_is_caught() {
 
 #[tokio::test]
 async fn a_watch_that_lost_its_place_lists_anew_and_says_so() {
-    let fake = Fake::start().await;
-    let probes = start(&fake).await;
-    good(&probes, 20).await;
+    let (fake, probes) = under_load().await;
     fake.set(Mood::Gone);
     good(&probes, 40).await;
     fake.set(Mood::Well);
