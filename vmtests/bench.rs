@@ -94,7 +94,20 @@ fn one_run(place: &Place) -> Result<Vec<(String, String)>, Box<dyn Error>> {
         let gib = before.saturating_sub(after) as f64 / f64::from(1u32 << 30);
         rows.push(("memory of the machine, GiB".to_owned(), format!("{gib:.2}")));
     }
+    if let Some(kib) = peak_memory() {
+        let mib = format!("{:.0}", kib as f64 / 1024.0);
+        rows.push(("memory of regent at most, MiB".to_owned(), mib));
+    }
     Ok(rows)
+}
+
+/// The most memory that this process ever had, in KiB: `VmHWM` of proc(5).
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// Runs a shell command and returns how long it took.

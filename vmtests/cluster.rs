@@ -132,6 +132,18 @@ impl Cluster {
         Err(format!("regent {args:?}: {}, not {code}: {stderr}", output.status).into())
     }
 
+    /// What the load balancers' haproxy has logged in the last `time`.
+    pub async fn balancer_log(&self, time: Duration) -> Told {
+        let mut log = String::new();
+        for planned in self.site.plan.load_balancers() {
+            let node = self.site.node(&planned.name).ok_or("no such node")?;
+            let since = time.as_secs();
+            let journal = format!("journalctl --unit haproxy --output cat --since '-{since} s'");
+            log += &node.script(journal).run().await?;
+        }
+        Ok(log)
+    }
+
     async fn kubernetes(&self) -> Result<Kubernetes, Box<dyn Error>> {
         Ok(Kubernetes::connect(&self.site.kubeconfig()).await?)
     }

@@ -1,26 +1,29 @@
 //! Labs of a story's own, without Kubernetes.
 
 use std::error::Error;
+use std::net::Ipv4Addr;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use regent::event::Events;
-use regent::hypervisor::{Fault, Hypervisor, NodeMedia};
+use regent::hypervisor::{Boot, Fault, Hypervisor, NodeMedia};
 use regent::image::NodeImage;
+use regent::impairment::Impairment;
 use regent::lab::residue::Snapshot;
 use regent::lab::{Lab, LabPaths};
 use regent::node::Node;
 use regent::plan::{self, NodePlan, Plan};
-use regent::spec::{ClusterSpec, Driver};
+use regent::spec::{ClusterSpec, Driver, Memory};
 
 use crate::cluster::Told;
 use crate::lab_stories;
 
 pub type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
-/// From its start, a container answers on SSH within 2 s; the bound is for a machine that is busy with others.
-const BOOT: Duration = Duration::from_secs(30);
+/// From its start, a container answers on SSH within 2 s, an emulated machine within 20 s alone and a minute beside two
+/// others; the bounds are for a machine that is busy with others.
+const BOOT: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(180));
 
 /// The kernel takes a network namespace apart after its last process has gone, and says nothing at the end.
 const CLEARED: Duration = Duration::from_secs(5);
@@ -96,10 +99,20 @@ pub fn planned(cluster: &str) -> Result<Plan> {
     Ok(plan::derive(&spec, Driver::Lxc, vec![]))
 }
 
+/// The plan of virtual machines as small as can be: a load balancer, control-plane nodes, a worker.
+pub fn planned_machines(cluster: &str, control_plane: u8) -> Result<Plan> {
+    let mut spec = ClusterSpec::new(cluster.parse()?);
+    (spec.control_plane.count, spec.workers.count) = (control_plane, 1);
+    (spec.control_plane.cpus, spec.workers.cpus) = (1, 1);
+    (spec.control_plane.memory, spec.workers.memory) = (Memory::gib(1), Memory::gib(1));
+    Ok(plan::derive(&spec, Driver::Qemu, vec![]))
+}
+
 /// A lab with a connection to its libvirt.
 pub struct Running {
     pub lab: Lab,
     pub hypervisor: Hypervisor,
+    gateway: Ipv4Addr,
     image: NodeImage,
     runtime: tokio::runtime::Runtime,
 }
@@ -115,6 +128,7 @@ impl Running {
         Ok(Self {
             lab,
             hypervisor,
+            gateway: plan.network.gateway,
             image,
             runtime,
         })
@@ -122,24 +136,36 @@ impl Running {
 
     /// Starts the node and waits until it answers; true if it had to be started.
     pub fn boot(&self, node: &NodePlan) -> Result<bool> {
+        let started = self.switch_on(node)?;
+        self.answers(node)?;
+        Ok(started)
+    }
+
+    /// Starts the node; true if it had to be started.
+    pub fn switch_on(&self, node: &NodePlan) -> Result<bool> {
         let media = NodeMedia {
-            root: self.image.root.clone(),
-            containerd: Some(self.image.containerd.clone()),
+            boot: Boot::of(&self.image, node),
             host: self.lab.secrets().hosts[&node.name].clone(),
             authorized: self.lab.secrets().client.public.clone(),
         };
-        let started = self.on(self.hypervisor.ensure_node(node, &media))?;
-        self.answers(node)?;
-        Ok(started)
+        Ok(self.on(self.hypervisor.ensure_node(node, &media))?)
     }
 
     /// Waits until the node answers.
     pub fn answers(&self, node: &NodePlan) -> Result {
         let ssh = self.ssh(node)?;
+        let patience = match self.image.machine {
+            None => BOOT.0,
+            Some(_) => BOOT.1,
+        };
         let answer = self
             .runtime
-            .spawn(async move { ssh.wait_reachable(BOOT).await });
-        Ok(self.runtime.block_on(answer)??)
+            .spawn(async move { ssh.wait_reachable(patience).await });
+        let Err(error) = self.runtime.block_on(answer)? else {
+            return Ok(());
+        };
+        let console = self.on(self.hypervisor.console(&node.name));
+        Err(format!("{error}\n{}", console.unwrap_or_default()).into())
     }
 
     /// Runs a script on the node.
@@ -161,6 +187,40 @@ impl Running {
         self.on(self.hypervisor.heal(&node.name))?;
         self.answers(node)?;
         Ok(begun.elapsed())
+    }
+
+    /// Waits until the node answers and says that it is another boot than `before`.
+    pub fn answers_anew(&self, node: &NodePlan, before: &str) -> Result {
+        let begun = Instant::now();
+        loop {
+            self.answers(node)?;
+            // A connection to the old boot may still be accepted, and then break.
+            match self.run(node, "cat /proc/sys/kernel/random/boot_id") {
+                Ok(boot) if boot != before => return Ok(()),
+                seen if begun.elapsed() > BOOT.1 => {
+                    return Err(format!("{}: no new boot, last {seen:?}", node.name).into());
+                }
+                _ => std::thread::sleep(Duration::from_millis(500)),
+            }
+        }
+    }
+
+    /// Imposes something on a running node.
+    pub fn impair(&self, node: &NodePlan, impairment: Impairment) -> Result {
+        let (ssh, spared) = (self.ssh(node)?, self.gateway);
+        let imposed = self
+            .runtime
+            .spawn(async move { impairment.impose(&ssh, spared).await });
+        Ok(self.runtime.block_on(imposed)??)
+    }
+
+    /// Lifts it again.
+    pub fn lift(&self, node: &NodePlan, driver: Driver) -> Result {
+        let ssh = self.ssh(node)?;
+        let lifted = self
+            .runtime
+            .spawn(async move { Impairment::lift(&ssh, driver).await });
+        Ok(self.runtime.block_on(lifted)??)
     }
 
     pub fn boot_identity(&self, node: &NodePlan) -> Result<Option<String>> {
@@ -217,6 +277,7 @@ impl Part {
         let image = NodeImage {
             root,
             containerd,
+            machine: None,
             parts: vec![],
         };
         let state = variable(STATE);

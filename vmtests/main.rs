@@ -6,6 +6,7 @@
 //! cargo test --test vmtests -- --all         every story
 //! cargo test --test vmtests -- worker soft  those whose names contain a word
 //! cargo test --test vmtests -- --list        their names
+//! cargo test --test vmtests -- --soak        the long ones: ten losses in a row, ten minutes of full load
 //! cargo test --test vmtests -- --bench 3     no story: the time of every step of `up`, three runs
 //! ```
 //!
@@ -22,12 +23,16 @@
 
 mod bench;
 mod cluster;
+mod etcd_stories;
+mod faults;
 mod lab;
 mod lab_stories;
+mod machine_stories;
 mod place;
 mod runner;
+mod soak;
 mod stories;
 
 fn main() -> std::process::ExitCode {
-    lab::Part::play().unwrap_or_else(|| runner::main(stories::ALL))
+    lab::Part::play().unwrap_or_else(|| runner::main(stories::ALL, soak::ALL))
 }

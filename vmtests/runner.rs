@@ -10,7 +10,7 @@ use regent::cli::interrupt;
 use regent::cli::show::{Face, Show, duration};
 use regent::image::NodeImage;
 use regent::lab::Lab;
-use regent::machine::{self, State};
+use regent::machine::{self, Finding, State};
 use tokio_util::sync::CancellationToken;
 
 use crate::bench;
@@ -27,15 +27,18 @@ pub struct Story {
 pub enum Tell {
     /// On labs of its own, while the shared cluster is not there.
     Alone(fn(&NodeImage) -> Told),
+    /// The same, with what virtual machines boot. Skipped where what they need is not installed.
+    Machines(fn(&NodeImage) -> Told),
     /// On the shared cluster.
     Shared(for<'a> fn(&'a Cluster) -> LocalBoxFuture<'a, Told>),
 }
 
-/// Tells the stories that the arguments ask for.
-pub fn main(all: &'static [Story]) -> ExitCode {
+/// Tells the stories that the arguments ask for; the long ones only by name or with `--soak`.
+pub fn main(all: &'static [Story], long: &'static [Story]) -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.iter().any(|arg| arg == "--list") {
         all.iter()
+            .chain(long)
             .for_each(|story| println!("{}: test", story.name));
         return ExitCode::SUCCESS;
     }
@@ -50,7 +53,7 @@ pub fn main(all: &'static [Story]) -> ExitCode {
             }
         };
     }
-    let chosen = choose(all, &args);
+    let chosen = choose(all, long, &args);
     if chosen.is_empty() {
         eprintln!("no story has a name with {args:?}; --list names them");
         return 2.into();
@@ -60,16 +63,9 @@ pub fn main(all: &'static [Story]) -> ExitCode {
         println!("SKIPPED, every story: they make a lab, which takes minutes and needs root");
         println!("`just vmtest` tells the main one, `just e2e` all; both set REGENT_VMTEST=1");
         count.skipped = chosen.len();
-    } else if let Some(lacking) = lacking() {
-        println!("SKIPPED, every story: this machine {lacking}");
-        count.skipped = chosen.len();
-        // Where the stories are what counts, none told is a failure.
-        if std::env::var("CI").is_ok_and(|ci| ci == "true") {
-            println!("with CI=true that is a failure");
-            count = Count {
-                failed: chosen.len(),
-                ..Count::default()
-            };
+    } else if let Some(lacking) = lacking(needs()) {
+        for story in &chosen {
+            count.skip(story.name, &lacking);
         }
     } else if let Err(error) = tell_all(&chosen, &mut count) {
         println!("FAILED  {}", explain(&*error));
@@ -104,23 +100,32 @@ struct Count {
     skipped: usize,
 }
 
-fn choose<'s>(all: &'s [Story], args: &[String]) -> Vec<&'s Story> {
+fn choose<'s>(all: &'s [Story], long: &'s [Story], args: &[String]) -> Vec<&'s Story> {
     if args.iter().any(|arg| arg == "--all") {
         return all.iter().collect();
+    }
+    if args.iter().any(|arg| arg == "--soak") {
+        return long.iter().collect();
     }
     let words: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     if words.is_empty() {
         return all.iter().take(1).collect();
     }
     all.iter()
+        .chain(long)
         .filter(|story| words.iter().any(|word| story.name.contains(word.as_str())))
         .collect()
 }
 
-/// What this machine lacks for a lab, in words.
-fn lacking() -> Option<String> {
+/// What this machine has for a lab.
+fn needs() -> Vec<Finding> {
     let (state, store) = place::directories();
-    let lacking: Vec<_> = machine::examine(&state, &store)
+    machine::examine(&state, &store)
+}
+
+/// What is missing among the findings, in words.
+fn lacking(findings: Vec<Finding>) -> Option<String> {
+    let lacking: Vec<_> = findings
         .into_iter()
         .filter_map(|finding| match finding.state {
             State::Missing { what, mend } => Some(format!("{what} ({mend})")),
@@ -142,7 +147,17 @@ fn tell_all(stories: &[&'static Story], count: &mut Count) -> Result<(), Box<dyn
         match story.tell {
             Tell::Alone(tell) => {
                 let begin = begin(story.name);
-                count.end(story.name, &show, begin, tell(&place.image));
+                count.end(story.name, &show, begin, hear(tell, &place.image));
+            }
+            Tell::Machines(tell) => {
+                if let Some(lacking) = lacking(machine::for_machines()) {
+                    count.skip(story.name, &lacking);
+                    continue;
+                }
+                let begin = begin(story.name);
+                let image = place.machine_image(&show.events());
+                let told = image.and_then(|image| hear(tell, &image));
+                count.end(story.name, &show, begin, told);
             }
             Tell::Shared(tell) => shared.push((story.name, tell)),
         }
@@ -169,6 +184,12 @@ fn tell_all(stories: &[&'static Story], count: &mut Count) -> Result<(), Box<dyn
         .map_err(Into::into);
     count.end("nothing_is_left", &show, begin, told);
     Ok(())
+}
+
+/// Hears a story to its end; one whose assertion fails has failed, and the others are told all the same.
+fn hear(tell: fn(&NodeImage) -> Told, image: &NodeImage) -> Told {
+    std::panic::catch_unwind(|| tell(image))
+        .unwrap_or_else(|_| Err("an assertion does not hold, see above".into()))
 }
 
 /// A story on the shared cluster.
@@ -223,6 +244,17 @@ fn begin(name: &str) -> Instant {
 }
 
 impl Count {
+    /// Says that a story is not told, and counts it: where the stories are what counts, as a failure.
+    fn skip(&mut self, name: &str, lacking: &str) {
+        println!("SKIPPED {name}: this machine {lacking}");
+        if std::env::var("CI").is_ok_and(|ci| ci == "true") {
+            println!("with CI=true that is a failure");
+            self.failed += 1;
+        } else {
+            self.skipped += 1;
+        }
+    }
+
     /// Says what became of a story, and counts it; true if it passed.
     fn end(&mut self, name: &str, show: &Show, begun: Instant, told: Told) -> bool {
         show.flush();

@@ -7,7 +7,9 @@ use regent::recipe::Outcome;
 use regent::verify::{Scenario, Target};
 
 use crate::cluster::{Cluster, Told};
+use crate::etcd_stories;
 use crate::lab_stories;
+use crate::machine_stories;
 use crate::runner::{Story, Tell};
 
 /// Every story, in the order in which they are told. The first is the main one.
@@ -67,6 +69,14 @@ pub const ALL: &[Story] = &[
     Story {
         name: "killed_at_any_moment",
         tell: Tell::Alone(lab_stories::killed_at_any_moment),
+    },
+    Story {
+        name: "machines_boot_and_lose_power",
+        tell: Tell::Machines(machine_stories::machines_boot_and_lose_power),
+    },
+    Story {
+        name: "etcd_keeps_its_word",
+        tell: Tell::Machines(etcd_stories::etcd_keeps_its_word),
     },
 ];
 
@@ -170,7 +180,8 @@ async fn a_killed_node_comes_back(cluster: &Cluster) -> Told {
     Ok(format!("Ready {:.1} s after its start", took.as_secs_f64()))
 }
 
-fn expect(holds: bool, what: impl Into<String>) -> Result<(), Box<dyn std::error::Error>> {
+/// Fails with what should have been, unless it is.
+pub fn expect(holds: bool, what: impl Into<String>) -> Result<(), Box<dyn std::error::Error>> {
     if holds {
         Ok(())
     } else {
