@@ -15,6 +15,10 @@ vmtest *SCENARIOS:
 e2e:
     REGENT_VMTEST=1 cargo test --quiet --locked --test vmtests -- --all
 
+# The long scenarios: ten leaders lost in a row, ten minutes of full load; half an hour (root)
+soak:
+    REGENT_VMTEST=1 cargo test --quiet --locked --test vmtests -- --soak
+
 # The tests that need no cluster
 test:
     cargo test --quiet --locked
