@@ -105,19 +105,20 @@ impl Holder {
         child
             .wait()
             .map_err(LabError::io("starting the holder of", paths.root()))?;
-        let holder = marked(paths.root()).into_iter().find(|process| {
-            // Its own number in its own namespace. `unshare`, which waits for it, is marked as well.
-            matches!(process.numbers()[..], [_, 1])
-        });
-        match (answer, holder) {
-            (Ok(Some(line)), Some(process)) if line == "ready" => Ok(Self(process)),
-            _ => Err(LabError::Holder {
-                root: paths.root().to_owned(),
-                log: fs::read_to_string(&log)
-                    .unwrap_or_default()
-                    .trim()
-                    .to_owned(),
-            }),
+        match answer {
+            Ok(Some(line)) if line == "ready" => {}
+            _ => return Err(not_made(paths, &log)),
+        }
+        // It is about to become another program, and in the middle of that a process shows no environment.
+        let deadline = Instant::now() + START;
+        loop {
+            if let Some(process) = marked(paths.root()).into_iter().find(is_holder) {
+                return Ok(Self(process));
+            }
+            if Instant::now() > deadline {
+                return Err(not_made(paths, &log));
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -183,6 +184,23 @@ impl Holder {
     }
 }
 
+/// Whether a marked process is the one that holds: number 1 of its own namespace. `unshare`, which waits for it, is
+/// marked as well.
+fn is_holder(process: &ProcessId) -> bool {
+    matches!(process.numbers()[..], [_, 1])
+}
+
+/// What the script of a holder that did not come to be said.
+fn not_made(paths: &LabPaths, log: &Utf8Path) -> LabError {
+    LabError::Holder {
+        root: paths.root().to_owned(),
+        log: fs::read_to_string(log)
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
+    }
+}
+
 /// Returns the processes that were started to hold the lab in this directory, half-made ones included.
 pub(super) fn marked(root: &Utf8Path) -> Vec<ProcessId> {
     process::all()
@@ -198,21 +216,24 @@ pub(super) fn end(paths: &LabPaths) -> Result<(), LabError> {
     // Again until none is left: one may have been about to start another.
     loop {
         let holders = marked(root);
-        let Some(first) = holders.first() else {
+        if holders.is_empty() {
             return Ok(());
-        };
+        }
         for holder in &holders {
             holder.kill().map_err(failed)?;
         }
         cgroup::of_cluster(paths.cluster())
             .and_then(|nodes| cgroup::thaw(&nodes))
             .map_err(failed)?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        if !first.wait_gone(left).map_err(failed)? {
-            return Err(LabError::Unkillable {
-                root: root.to_owned(),
-                pid: first.pid,
-            });
+        // For each: one that is dying shows no environment any more, while what it holds still lives.
+        for holder in holders {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !holder.wait_gone(left).map_err(failed)? {
+                return Err(LabError::Unkillable {
+                    root: root.to_owned(),
+                    pid: holder.pid,
+                });
+            }
         }
     }
 }

@@ -14,6 +14,12 @@ umount -R -l run/host/proc run/host/sys run/host/dev
 mount --bind "$1" run/lab
 mount --rbind run /run
 mount --bind var /var
+# Where the system's own libvirt was never installed there is no such directory, and the host stays as it is.
+if [ ! -d /etc/libvirt ]; then
+	mkdir -p etc-upper etc-work
+	mount -t overlay -o lowerdir=/etc,upperdir=etc-upper,workdir=etc-work overlay /etc
+	mkdir -p /etc/libvirt
+fi
 mount --bind etc /etc/libvirt
 # Debian's QEMU driver starts only where it finds this user and group, which come with a package that also starts a
 # system's libvirt. They stand for root, as whom the lab's machines run.
