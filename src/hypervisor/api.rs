@@ -1,6 +1,6 @@
 //! What the rest of regent may ask of a hypervisor. No libvirt type appears in it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use camino::Utf8PathBuf;
@@ -130,6 +130,7 @@ impl Hypervisor {
                 plan,
                 libvirt,
                 changes,
+                starting: Mutex::default(),
             })))
         })
         .await

@@ -1,5 +1,6 @@
 //! What is done to domains, one call after the other. Everything blocks.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::broadcast;
@@ -24,6 +25,10 @@ pub(super) struct Inner {
     pub(super) libvirt: Libvirt,
     pub(super) driver: Box<dyn Driver>,
     pub(super) changes: broadcast::Sender<DomainChange>,
+    /// Held during a start. Concurrent ones make libvirt's cgroup for all machines together, and where one of them fails
+    /// libvirt removes it with the still empty groups of the others (virCgroupNewPartition in its vircgroup.c). Seen once:
+    /// `Unable to write to '…/cpuset/machine/lxc-104-vmtest-w2.libvirt-lxc/tasks'`.
+    pub(super) starting: Mutex<()>,
 }
 
 impl Inner {
@@ -47,8 +52,13 @@ impl Inner {
         let document = self.driver.prepare(&self.place, &self.plan, node, media)?;
         self.libvirt.define(&node.domain, &document)?;
         self.driver.clear(&node.name, &node.domain)?;
-        self.libvirt.start(&node.domain)?;
+        self.start(&node.domain)?;
         Ok(true)
+    }
+
+    fn start(&self, domain: &str) -> Result<()> {
+        let _alone = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.libvirt.start(domain)
     }
 
     pub(super) fn remove(&self, node: &NodeName) -> Result<()> {
@@ -115,7 +125,7 @@ impl Inner {
             }
             DomainState::Off => {
                 self.driver.clear(node, &domain)?;
-                self.libvirt.start(&domain)
+                self.start(&domain)
             }
             state @ DomainState::Undefined => Err(HypervisorError::State {
                 node: node.clone(),
