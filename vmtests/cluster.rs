@@ -16,6 +16,7 @@ use regent::lab::Lab;
 use regent::name::NodeName;
 use regent::recipe::{self, Outcome};
 use regent::site::Site;
+use regent::spec::Driver;
 use regent::verify::{self, Ruling, Scenario, Verdict};
 
 use crate::place::{FILE, Place};
@@ -37,10 +38,13 @@ impl Cluster {
         events: &Events,
     ) -> Result<Self, Box<dyn Error>> {
         let parts = place.image.parts.clone();
-        Ok(Self {
-            site: Site::open(place.plan.clone(), lab, parts, events.clone()).await?,
-            image: place.image.clone(),
-        })
+        let site = Site::open(place.plan.clone(), lab, parts, events.clone()).await?;
+        Ok(Self::on(site, place.image.clone()))
+    }
+
+    /// The cluster of a site whose nodes boot this image.
+    pub fn on(site: Site, image: NodeImage) -> Self {
+        Self { site, image }
     }
 
     /// Brings the cluster to what was planned, from wherever the story before left it.
@@ -68,18 +72,22 @@ impl Cluster {
     /// Waits until every health check holds.
     pub async fn healthy(&self, deadline: Duration) -> Result<(), Box<dyn Error>> {
         let kubernetes = self.kubernetes().await?;
-        until("the cluster is healthy", deadline, async || {
-            let checks = recipe::health(&self.site, &kubernetes).await;
-            let missing: Vec<_> = checks
-                .into_iter()
-                .filter_map(|check| Some(format!("{}: {}", check.name, check.missing?)))
-                .collect();
-            if missing.is_empty() {
-                Ok(())
-            } else {
-                Err(missing.join("; "))
-            }
-        })
+        until(
+            "the cluster is healthy",
+            self.within(deadline),
+            async || {
+                let checks = recipe::health(&self.site, &kubernetes).await;
+                let missing: Vec<_> = checks
+                    .into_iter()
+                    .filter_map(|check| Some(format!("{}: {}", check.name, check.missing?)))
+                    .collect();
+                if missing.is_empty() {
+                    Ok(())
+                } else {
+                    Err(missing.join("; "))
+                }
+            },
+        )
         .await
     }
 
@@ -91,19 +99,23 @@ impl Cluster {
         deadline: Duration,
     ) -> Result<Duration, Box<dyn Error>> {
         let begin = Instant::now();
-        let kubernetes = self.kubernetes().await?;
         let what = if wanted { "is Ready" } else { "is not Ready" };
-        until(format!("{node} {what}"), deadline, async || {
-            let nodes = kubernetes
-                .nodes()
-                .await
-                .map_err(|error| error.to_string())?;
-            match nodes.iter().find(|status| status.name == node.as_str()) {
-                Some(status) if status.ready == wanted => Ok(()),
-                Some(_) => Err(format!("it {}", if wanted { "is not" } else { "still is" })),
-                None => Err("the API does not know it".to_owned()),
-            }
-        })
+        until(
+            format!("{node} {what}"),
+            self.within(deadline),
+            async || {
+                let kubernetes = self.answers().await?;
+                let nodes = kubernetes
+                    .nodes()
+                    .await
+                    .map_err(|error| error.to_string())?;
+                match nodes.iter().find(|status| status.name == node.as_str()) {
+                    Some(status) if status.ready == wanted => Ok(()),
+                    Some(_) => Err(format!("it {}", if wanted { "is not" } else { "still is" })),
+                    None => Err("the API does not know it".to_owned()),
+                }
+            },
+        )
         .await?;
         Ok(begin.elapsed())
     }
@@ -112,6 +124,64 @@ impl Cluster {
     pub async fn kill(&self, node: &NodeName) -> Result<(), Box<dyn Error>> {
         self.site.hypervisor.inject(node, Fault::Kill).await?;
         Ok(())
+    }
+
+    /// Cuts a node's power.
+    pub async fn cut(&self, node: &NodeName) -> Result<(), Box<dyn Error>> {
+        self.site.hypervisor.inject(node, Fault::PowerCut).await?;
+        Ok(())
+    }
+
+    /// Has the cluster store a word.
+    pub async fn note(&self, word: &str) -> Result<(), Box<dyn Error>> {
+        until(
+            format!("`{word}` is stored"),
+            self.within(RECOVERED),
+            async || {
+                let kubernetes = self.answers().await?;
+                let stored = kubernetes.set_config_value(NOTES.0, NOTES.1, word, word);
+                stored.await.map_err(|error| error.to_string())
+            },
+        )
+        .await
+    }
+
+    /// Waits until the cluster shows a word that was stored.
+    pub async fn until_noted(&self, word: &str, deadline: Duration) -> Result<(), Box<dyn Error>> {
+        until(
+            format!("`{word}` is there"),
+            self.within(deadline),
+            async || {
+                let kubernetes = self.answers().await?;
+                match kubernetes.config_value(NOTES.0, NOTES.1, word).await {
+                    Ok(Some(_)) => Ok(()),
+                    Ok(None) => Err("it is not".to_owned()),
+                    Err(error) => Err(error.to_string()),
+                }
+            },
+        )
+        .await
+    }
+
+    /// Waits until a node's kubelet says that it is well; the API may show a dead one's last word.
+    pub async fn until_kubelet_lives(
+        &self,
+        node: &NodeName,
+        deadline: Duration,
+    ) -> Result<(), Box<dyn Error>> {
+        let session = self.site.node(node).ok_or("no such node")?;
+        until(
+            format!("kubelet lives on {node}"),
+            self.within(deadline),
+            async || {
+                let asked = session.script("curl -sf --max-time 5 http://127.0.0.1:10248/healthz");
+                match asked.run().await {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(error.to_string()),
+                }
+            },
+        )
+        .await
     }
 
     /// Starts a node that is off.
@@ -144,22 +214,41 @@ impl Cluster {
         Ok(log)
     }
 
+    /// How often to look, and for how long.
+    fn within(&self, deadline: Duration) -> (Duration, Duration) {
+        let pause = match self.site.plan.driver {
+            Driver::Lxc => LOOK.0,
+            Driver::Qemu => LOOK.1,
+        };
+        (pause, deadline)
+    }
+
+    /// The cluster's API; in words why there is none yet.
+    async fn answers(&self) -> Result<Kubernetes, String> {
+        let connected = Kubernetes::connect(&self.site.kubeconfig()).await;
+        connected.map_err(|error| error.to_string())
+    }
+
     async fn kubernetes(&self) -> Result<Kubernetes, Box<dyn Error>> {
         Ok(Kubernetes::connect(&self.site.kubeconfig()).await?)
     }
 }
 
+/// The ConfigMap for words: namespace and name.
+const NOTES: (&str, &str) = ("default", "notes");
+
 /// How long a healed cluster may take until every check holds: a started node is Ready within 30 s, and CoreDNS
 /// then rolls out again.
 const RECOVERED: Duration = Duration::from_secs(90);
 
-/// How often a condition is looked at; each look costs a request.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often a condition of containers, and of machines, is looked at: each look costs a request, and an emulated API
+/// server a second.
+const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(3));
 
 /// Looks until `condition` holds; at the deadline the error says what the last look saw.
 async fn until(
     what: impl Display,
-    deadline: Duration,
+    (pause, deadline): (Duration, Duration),
     mut condition: impl AsyncFnMut() -> Result<(), String>,
 ) -> Result<(), Box<dyn Error>> {
     let begin = Instant::now();
@@ -169,7 +258,7 @@ async fn until(
             Err(seen) if begin.elapsed() > deadline => {
                 return Err(format!("not within {deadline:?}: {what} ({seen})").into());
             }
-            Err(_) => tokio::time::sleep(LOOK).await,
+            Err(_) => tokio::time::sleep(pause).await,
         }
     }
 }

@@ -40,6 +40,10 @@ pub fn etcd_keeps_its_word(image: &NodeImage) -> Told {
     }
     for member in &members {
         running.answers(member)?;
+        assert_eq!(
+            running.run(member, "hostname")?,
+            format!("{}\n", member.name)
+        );
         begin(&running, member, &members)?;
     }
     let etcd = Etcd {

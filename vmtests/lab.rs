@@ -108,6 +108,13 @@ pub fn planned_machines(cluster: &str, control_plane: u8) -> Result<Plan> {
     Ok(plan::derive(&spec, Driver::Qemu, vec![]))
 }
 
+/// The plan of a cluster that is one control-plane node, a virtual machine, and a load balancer.
+pub fn planned_control_plane(cluster: &str) -> Result<Plan> {
+    let mut spec = ClusterSpec::new(cluster.parse()?);
+    (spec.control_plane.count, spec.workers.count) = (1, 0);
+    Ok(plan::derive(&spec, Driver::Qemu, vec![]))
+}
+
 /// A lab with a connection to its libvirt.
 pub struct Running {
     pub lab: Lab,

@@ -78,6 +78,10 @@ pub const ALL: &[Story] = &[
         name: "etcd_keeps_its_word",
         tell: Tell::Machines(etcd_stories::etcd_keeps_its_word),
     },
+    Story {
+        name: "a_control_plane_loses_power",
+        tell: Tell::Machines(machine_stories::a_control_plane_loses_power),
+    },
 ];
 
 /// The power of the node with the etcd leader is cut while clients read, write and watch. Others are elected, the

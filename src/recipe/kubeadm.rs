@@ -11,6 +11,7 @@ use crate::node::{NodeFile, Output};
 use crate::recipe::RecipeError;
 use crate::recipe::lookup::session;
 use crate::site::Site;
+use crate::spec::Driver;
 
 /// kubeadm bounds its own waits (2 minutes for the control plane and for each call to etcd, 1 for the others; see
 /// `render::kubeadm`); this bounds their sum.
@@ -62,7 +63,8 @@ pub(super) async fn run(site: &Site, node: &NodeName, run: Run<'_>) -> Result<()
         Success::Prepared => ("true", String::new()),
         Success::Member { api } => (
             "touch /var/lib/regent/member",
-            api.map(nudge_kubelet).unwrap_or_default(),
+            api.map(|address| nudge_kubelet(address, site.plan.driver))
+                .unwrap_or_default(),
         ),
     };
     let arguments = run.arguments.replace("CONFIG", CONFIG);
@@ -83,9 +85,14 @@ pub(super) async fn run(site: &Site, node: &NodeName, run: Run<'_>) -> Result<()
 /// requests for a certificate, for registration and for its CSINode have failed and wait to be repeated after
 /// growing pauses: measured 9 s, 6 s and 14 s, one after the other. A kubelet that starts now does all three in 2 s.
 /// The unit ends with kubeadm, and this with it.
-fn nudge_kubelet(address: Ipv4Addr) -> String {
+fn nudge_kubelet(address: Ipv4Addr, driver: Driver) -> String {
+    // A machine may be emulated, and then starting curl alone takes half a second of a processor that kubeadm needs.
+    let pause = match driver {
+        Driver::Lxc => 0.1,
+        Driver::Qemu => 2.0,
+    };
     format!(
-        "(until curl -sk --max-time 1 https://{address}:6443/readyz | grep -qx ok; do sleep 0.1; done; \
+        "(until curl -sk --max-time 1 https://{address}:6443/readyz | grep -qx ok; do sleep {pause}; done; \
          systemctl restart kubelet) >/dev/null 2>&1 &"
     )
 }
