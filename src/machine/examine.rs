@@ -151,11 +151,19 @@ fn root() -> Finding {
 
 fn kernel() -> Finding {
     let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    // A module may be loaded on first use, and then shows only afterwards.
+    let release = rustix::system::uname();
+    let module = Path::new("/lib/modules")
+        .join(&*release.release().to_string_lossy())
+        .join("kernel/fs/overlayfs");
     let state = if facts::knows_filesystem(&filesystems, "overlay") {
         fine("the kernel has overlayfs")
+    } else if module.exists() {
+        fine("the kernel has overlayfs as a module, and loads it when it is first used")
     } else {
-        missing("the kernel shows no overlayfs", "modprobe overlay")
+        missing(
+            "the kernel has no overlayfs",
+            "boot a kernel with it, such as Debian's",
+        )
     };
     finding("overlayfs", state)
 }
