@@ -136,10 +136,10 @@ pub fn machines_boot_and_lose_power(image: &NodeImage) -> Told {
     ))
 }
 
-/// Emulated on two cores, `kubeadm init` takes two to five minutes, and the node is Ready a minute later.
+/// Emulated on two cores, the node of a new cluster was Ready after 189 s.
 const INITIALISED: Duration = Duration::from_secs(600);
 
-/// Emulated on two cores, the API serves its data two minutes after the machine was started again.
+/// Emulated on two cores, the API served its data 65 s after the machine was started again.
 const SERVES: Duration = Duration::from_secs(360);
 
 /// Stock kubeadm makes a control plane on a machine; its power is cut, and it is there again with what it had stored.

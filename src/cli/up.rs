@@ -11,7 +11,7 @@ use super::failure::{Failure, Outcome};
 use super::show::duration;
 use crate::image;
 use crate::lab::Lab;
-use crate::machine::{self, State};
+use crate::machine::{self, Finding, State};
 use crate::plan::Plan;
 use crate::recipe;
 use crate::spec::{Connect, Driver, DriverChoice, Machine};
@@ -48,7 +48,7 @@ impl Up {
         context.warn(&file.warnings);
         context.need_root()?;
         let plan = file.plan;
-        need_machines(&plan)?;
+        need_programs(&plan)?;
         recipe::check_reachable(&paths, &plan)?;
         context.events().note(format!(
             "nodes are {} ({})",
@@ -83,18 +83,29 @@ impl Up {
     }
 }
 
-/// Programs for virtual machines are not installed by default; better said before an image is built.
-fn need_machines(plan: &Plan) -> Result<(), Failure> {
-    if plan.driver != Driver::Qemu {
-        return Ok(());
+/// Better said before an image is built: what the machine lacks for such a lab.
+fn need_programs(plan: &Plan) -> Result<(), Failure> {
+    let lab = match plan.connect {
+        Connect::Private => machine::for_labs(),
+        Connect::Uri(_) => Vec::new(),
+    };
+    refuse_missing(lab, "`./setup` installs all that a lab needs")?;
+    match plan.driver {
+        Driver::Lxc => Ok(()),
+        // Not installed by default.
+        Driver::Qemu => refuse_missing(
+            machine::for_machines(),
+            "`REGENT_QEMU=1 ./setup` installs all that virtual machines need",
+        ),
     }
-    let missing = machine::for_machines()
+}
+
+fn refuse_missing(findings: Vec<Finding>, hint: &str) -> Result<(), Failure> {
+    let missing = findings
         .into_iter()
         .find_map(|finding| match finding.state {
             State::Missing { what, mend } => Some(Failure::machine(what).hint(mend)),
             State::Fine { .. } | State::Doubtful { .. } => None,
         });
-    missing.map_or(Ok(()), |failure| {
-        Err(failure.hint("`REGENT_QEMU=1 ./setup` installs all that virtual machines need"))
-    })
+    missing.map_or(Ok(()), |failure| Err(failure.hint(hint)))
 }

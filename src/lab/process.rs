@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +37,7 @@ impl ProcessId {
             return Ok(());
         };
         match pidfd_send_signal(descriptor, Signal::KILL) {
-            Err(error) if error != rustix::io::Errno::SRCH => Err(error.into()),
+            Err(error) if error != Errno::SRCH => Err(error.into()),
             _ => Ok(()),
         }
     }
@@ -102,7 +103,8 @@ impl ProcessId {
             return Ok(None);
         };
         let descriptor = match pidfd_open(pid, PidfdFlags::empty()) {
-            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            // The last two, by Linux's version, where nobody but a group or a session has the number any more.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
             other => other?,
         };
         // The descriptor is bound to whoever has the number by now; only this tells whether it is still the same.

@@ -88,12 +88,7 @@ const DISK: u64 = 12 << 30;
 
 /// Looks at everything that a lab with its state in `state` and its store in `store` needs.
 pub fn examine(state: &Utf8Path, store: &Utf8Path) -> Vec<Finding> {
-    let mut findings = vec![root(), kernel(), namespaces(), cgroups(), kmsg()];
-    findings.extend(
-        PROGRAMS
-            .iter()
-            .map(|&(program, package, needed)| program_finding(program, package, needed)),
-    );
+    let mut findings = for_labs();
     findings.push(libvirt_driver_finding("lxc", "libvirt-daemon-driver-lxc"));
     // Part of libvirt-daemon in Debian 12, of its own from 13 on, where the lxc driver depends on it.
     findings.push(libvirt_driver_finding(
@@ -104,6 +99,17 @@ pub fn examine(state: &Utf8Path, store: &Utf8Path) -> Vec<Finding> {
     findings.push(disk("disk of the state", state));
     findings.push(disk("disk of the store", store));
     findings
+}
+
+/// Looks at what every lab of its own libvirt needs, whatever its nodes are.
+pub fn for_labs() -> Vec<Finding> {
+    let programs = PROGRAMS.iter();
+    let programs =
+        programs.map(|&(program, package, needed)| program_finding(program, package, needed));
+    [root(), kernel(), namespaces(), cgroups(), kmsg()]
+        .into_iter()
+        .chain(programs)
+        .collect()
 }
 
 /// Looks at what a lab of virtual machines needs besides.

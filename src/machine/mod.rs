@@ -4,5 +4,5 @@ mod examine;
 mod facts;
 mod guest;
 
-pub use examine::{Finding, State, examine, for_machines};
+pub use examine::{Finding, State, examine, for_labs, for_machines};
 pub use guest::{Guests, TRIAL, accelerator, emulation_doubt, guests, try_guest};
