@@ -63,14 +63,14 @@ fn valid() -> impl Strategy<Value = ClusterSpec> {
     );
     let ranges = (range(16..=26, 10), range(8..=19, 20), range(12..=24, 30));
     let choices = (
-        any::<[bool; 5]>(),
+        any::<[bool; 6]>(),
         "[a-z]([a-z0-9-]{0,18}[a-z0-9])?",
         proptest::option::of("[ -~é]{1,20}"),
     );
     let budgets = proptest::array::uniform7((0..=3_600_000u64).prop_map(Duration::from_millis));
     (nodes, ranges, choices, budgets).prop_map(|(nodes, ranges, choices, budgets)| {
         let (masters, workers, cpus, master_mib, worker_mib) = nodes;
-        let ([fast, fixed, private, upload, machines], name, manifests) = choices;
+        let ([fast, fixed, private, upload, machines, far], name, manifests) = choices;
         let mut spec = ClusterSpec::new(name.parse().unwrap());
         (spec.control_plane.count, spec.control_plane.cpus) = (masters, cpus);
         (spec.workers.count, spec.workers.cpus) = (workers, cpus);
@@ -91,8 +91,12 @@ fn valid() -> impl Strategy<Value = ClusterSpec> {
             spec.hypervisor.driver = DriverChoice::Fixed(driver);
         }
         if !private {
-            let uri = format!("{driver}:///system?socket=/run/x");
-            spec.hypervisor.connect = Connect::Uri(uri);
+            spec.hypervisor.connect = match far && machines {
+                true => "qemu+ssh://root@host:2222/system?keyfile=/key"
+                    .parse()
+                    .unwrap(),
+                false => Connect::Uri(format!("{driver}:///system?socket=/run/x")),
+            };
         }
         spec.certificates = if upload {
             CertificateMode::Upload

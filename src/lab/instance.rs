@@ -64,6 +64,7 @@ impl Lab {
         let uri = match &plan.connect {
             Connect::Private => None,
             Connect::Uri(uri) => Some(uri.clone()),
+            Connect::Remote(uri) => Some(uri.to_string()),
         };
         Host::new().register(paths, uri.is_some(), events)?;
         let secrets = Secrets::ensure(paths, plan.nodes.iter().map(|node| &node.name))?;

@@ -22,6 +22,7 @@ fn write(plan: &Plan, text: &mut String) -> std::fmt::Result {
     let connect = match &plan.connect {
         Connect::Private => "a libvirt of the lab's own",
         Connect::Uri(uri) => uri,
+        Connect::Remote(uri) => uri.as_str(),
     };
     let tuning = match plan.tuning {
         Tuning::Fast => "fast",

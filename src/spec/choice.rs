@@ -9,6 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::diagnostic::ValueError;
+use super::remote::{self, RemoteUri};
 use super::suggest::{closest, list};
 
 /// Defines the words of an enum: `Display`, `FromStr`, `Serialize` and the schema from one table.
@@ -171,8 +172,10 @@ pub enum Connect {
     /// A daemon of the lab's own.
     #[default]
     Private,
-    /// An existing daemon, by URI.
+    /// An existing daemon of this machine, by URI.
     Uri(String),
+    /// One of another host.
+    Remote(RemoteUri),
 }
 
 impl Connect {
@@ -182,6 +185,15 @@ impl Connect {
             Self::Private => None,
             Self::Uri(uri) if uri.starts_with("qemu:") => Some(Driver::Qemu),
             Self::Uri(_) => Some(Driver::Lxc),
+            Self::Remote(_) => Some(Driver::Qemu),
+        }
+    }
+
+    /// The URI of a libvirt on another host.
+    pub fn remote(&self) -> Option<&RemoteUri> {
+        match self {
+            Self::Remote(uri) => Some(uri),
+            Self::Private | Self::Uri(_) => None,
         }
     }
 }
@@ -191,36 +203,57 @@ impl fmt::Display for Connect {
         f.pad(match self {
             Self::Private => "private",
             Self::Uri(uri) => uri,
+            Self::Remote(uri) => uri.as_str(),
         })
     }
 }
 
 impl FromStr for Connect {
     type Err = ValueError;
-    /// Accepts `private`, and `lxc:///system` or `qemu:///system` with or without a query (such as `?socket=PATH`).
+    /// Accepts `private`, `lxc:///system` or `qemu:///system` with or without a query (such as `?socket=PATH`), and a
+    /// [`RemoteUri`].
     fn from_str(text: &str) -> Result<Self, ValueError> {
         if text == "private" {
             return Ok(Self::Private);
+        }
+        let scheme = text.split(':').next().unwrap_or_default();
+        if scheme == remote::SCHEME {
+            return text.parse().map(Self::Remote);
         }
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
         let known = matches!(base, "lxc:///system" | "qemu:///system");
         if known && query.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(Self::Uri(text.to_owned()));
         }
-        let scheme = text.split(':').next().unwrap_or_default();
-        let message = match scheme {
-            _ if !text.contains("://") => {
-                format!("`{text}` is neither `private` nor a libvirt URI")
-            }
-            "lxc" | "qemu" => format!("`{text}` is not the system's {scheme} driver"),
-            _ if scheme.contains('+') => {
-                "a libvirt on another machine is not supported yet".to_owned()
-            }
-            _ => format!("`{scheme}` is not a driver that regent knows"),
+        let other = "write `qemu+ssh://root@HOST/system` for virtual machines on another host";
+        let (message, hint) = match scheme {
+            _ if !text.contains("://") => (
+                format!("`{text}` is neither `private` nor a libvirt URI"),
+                LOCAL,
+            ),
+            "lxc" | "qemu" => (
+                format!("`{text}` is not the system's {scheme} driver"),
+                LOCAL,
+            ),
+            _ if scheme.starts_with("lxc+") => (
+                "containers are made of files of their host, so it must be this machine".to_owned(),
+                other,
+            ),
+            _ if scheme.starts_with("qemu+") => (
+                format!("`{scheme}` does not reach nodes: they are reached by SSH"),
+                other,
+            ),
+            _ => (
+                format!("`{scheme}` is not a driver that regent knows"),
+                LOCAL,
+            ),
         };
-        Err(ValueError::new(message).hint("write `private`, `lxc:///system` or `qemu:///system`"))
+        Err(ValueError::new(message).hint(hint))
     }
 }
+
+/// What may be written where there is no thought of another host.
+const LOCAL: &str = "write `private`, `lxc:///system` or `qemu:///system`";
 
 impl Serialize for Connect {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -238,10 +271,14 @@ impl JsonSchema for Connect {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let pattern = format!(
+            r"^(private|(lxc|qemu):///system(\?[!-~]*)?|{})$",
+            remote::PATTERN
+        );
         json_schema!({
             "type": "string",
-            "pattern": r"^(private|(lxc|qemu):///system(\?[!-~]*)?)$",
-            "examples": ["private", "lxc:///system", "qemu:///system"],
+            "pattern": pattern,
+            "examples": ["private", "lxc:///system", "qemu:///system", "qemu+ssh://root@host/system"],
         })
     }
 }
@@ -267,6 +304,10 @@ mod tests {
         assert_eq!(of("auto", "lxc:///system"), (Driver::Lxc, false));
         assert_eq!(
             of("auto", "qemu:///system?socket=/x"),
+            (Driver::Qemu, false)
+        );
+        assert_eq!(
+            of("auto", "qemu+ssh://root@host/system"),
             (Driver::Qemu, false)
         );
     }

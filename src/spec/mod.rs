@@ -11,6 +11,7 @@ mod load;
 mod machine;
 mod ranges;
 mod reader;
+mod remote;
 mod rules;
 mod schema;
 mod suggest;
@@ -23,6 +24,7 @@ pub use choice::{
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, ValueError};
 pub use load::{Loaded, load};
 pub use machine::Machine;
+pub use remote::RemoteUri;
 pub use schema::{TEMPLATE, json_schema, reference_markdown};
 pub use types::{
     Budgets, ClusterSpec, ControlPlaneSpec, HypervisorSpec, LoadBalancerSpec, NetworkSpec,

@@ -10,7 +10,10 @@ pub(super) fn check(spec: &ClusterSpec, at: &Positions, machine: &Machine) -> Ve
     marks.extend(quorum(spec, at));
     marks.extend(driver(spec, at));
     marks.extend(ranges::check(spec, at));
-    if let Some(available) = machine.available_memory {
+    // Another host's memory is not this machine's.
+    if let Some(available) = machine.available_memory
+        && spec.hypervisor.connect.remote().is_none()
+    {
         marks.extend(capacity::check(spec, at, Memory(available)));
     }
     marks

@@ -203,6 +203,8 @@ pub struct HypervisorSpec {
     pub driver: DriverChoice,
     /// Which libvirt: `private` for a daemon of the lab's own, or the URI of one that runs already, `lxc:///system` or
     /// `qemu:///system`. The latter must run QEMU as root (`user` in its qemu.conf): a lab's files are root's alone.
+    /// `qemu+ssh://root@HOST/system` is the same on another host: `[USER@]HOST[:PORT]` as `ssh` takes it, then `keyfile`,
+    /// `command` and `socket` as in libvirt's URIs. The user must be root there.
     pub connect: Connect,
 }
 
