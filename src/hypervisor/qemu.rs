@@ -61,7 +61,7 @@ impl Driver for Qemu {
             accelerator,
             kernel: &place.host(kernel),
             initrd: &place.host(initrd),
-            directory: &place.node(&node.name),
+            files: &render::MachineFiles::below(&place.node(&node.name)),
         };
         render::qemu_domain(plan, node, &machine).map_err(|source| HypervisorError::Xml {
             doing: "writing",

@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::summary;
 use super::{NodePlan, NodeRole, Plan};
 use crate::render::kubeadm::{self, InitSecrets, JoinSecrets};
-use crate::render::libvirt;
+use crate::render::libvirt::{self, MachineFiles, volume};
 use crate::spec::{CertificateMode, Driver};
 use crate::xml::XmlError;
 use crate::yaml;
@@ -27,6 +27,7 @@ pub enum FilesError {
 /// * `steps.txt`: what the recipe does, in an order
 /// * `libvirt/network.xml`, `libvirt/<node>.xml`; `LAB` stands for the lab's directory, `STORE` for what was built. A
 ///   virtual machine's says that the processor runs guests; where it does not, its type and its kernel's arguments differ
+/// * `libvirt/pool.xml`, `libvirt/<node>-disk.xml`: what another host keeps
 /// * `nodes/<node>/root/…`: what the recipe writes into the node, by its path there
 /// * `nodes/<node>/kubeadm-init.yaml` or `kubeadm-join.yaml`, with placeholders where secrets will stand
 /// * `manifests/…`: the user's own
@@ -41,7 +42,17 @@ pub fn files(plan: &Plan) -> Result<Vec<(Utf8PathBuf, String)>, FilesError> {
             libvirt::network(&plan.network)?,
         ),
     ];
+    let remote = plan.connect.remote().is_some();
+    if remote {
+        files.push(("libvirt/pool.xml".into(), volume::pool()?));
+    }
     for node in &plan.nodes {
+        if remote {
+            let name = volume::of_domain(&node.domain, libvirt::DISK);
+            // As large as the disk in the store, which is not looked at here.
+            let disk = volume::overlay_volume(&name, 6 << 30, &volume::path("STORE-disk"))?;
+            files.push((format!("libvirt/{}-disk.xml", node.name).into(), disk));
+        }
         let domain = domain(plan, node)?;
         files.push((format!("libvirt/{}.xml", node.name).into(), domain));
         let directory = Utf8PathBuf::from(format!("nodes/{}", node.name));
@@ -63,11 +74,23 @@ fn domain(plan: &Plan, node: &NodePlan) -> Result<String, XmlError> {
     match plan.driver {
         Driver::Lxc => libvirt::lxc_domain(plan, node, &directory),
         Driver::Qemu => {
+            let (kernel, initrd, files) = match plan.connect.remote() {
+                Some(_) => (
+                    volume::path("STORE-kernel"),
+                    volume::path("STORE-initrd"),
+                    MachineFiles::volumes(&node.domain),
+                ),
+                None => (
+                    "STORE/kernel".into(),
+                    "STORE/initrd".into(),
+                    MachineFiles::below(&directory),
+                ),
+            };
             let machine = libvirt::Machine {
                 accelerator: libvirt::Accelerator::Kvm,
-                kernel: "STORE/kernel".into(),
-                initrd: "STORE/initrd".into(),
-                directory: &directory,
+                kernel: &kernel,
+                initrd: &initrd,
+                files: &files,
             };
             libvirt::qemu_domain(plan, node, &machine)
         }

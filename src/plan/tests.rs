@@ -89,6 +89,25 @@ fn virtual_machines_differ_in_what_kubeadm_must_overlook() {
     review("qemu-1+0", &derive(&spec(1, 0), Driver::Qemu, Vec::new()));
 }
 
+#[test]
+fn on_another_host_files_are_volumes() {
+    let mut remote = spec(1, 0);
+    remote.hypervisor.connect = "qemu+ssh://root@host/system".parse().unwrap();
+    let plan = derive(&remote, Driver::Qemu, Vec::new());
+    let files: String = files_of(&plan)
+        .into_iter()
+        .filter(|(path, _)| path.starts_with("libvirt"))
+        .map(|(path, text)| format!("=== {path}\n{text}\n"))
+        .collect();
+    insta::with_settings!({
+        snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots/plan"),
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, {
+        insta::assert_snapshot!("remote-1+0", files);
+    });
+}
+
 /// Whatever runs the nodes, the same is done, with the same files: a driver's own are its domains' documents, and two of
 /// kubeadm's settings, since a container has its host's kernel.
 #[test]

@@ -17,11 +17,16 @@ pub(super) struct Metadata {
 impl Metadata {
     /// The tag that makes a domain ours.
     pub(super) fn of(plan: &Plan, node: &NodePlan) -> Self {
+        Self::tag(plan, &node.name)
+    }
+
+    /// The same for what is not a planned node.
+    pub(super) fn tag(plan: &Plan, node: &NodeName) -> Self {
         Self {
             tag: Tag {
                 xmlns: TAG.into(),
                 cluster: plan.cluster.clone(),
-                node: node.name.clone(),
+                node: node.clone(),
             },
         }
     }
@@ -50,6 +55,13 @@ impl Memory {
         Self {
             unit: "bytes",
             value: node.memory.0,
+        }
+    }
+
+    pub(super) fn mib(mib: u64) -> Self {
+        Self {
+            unit: "bytes",
+            value: mib << 20,
         }
     }
 }

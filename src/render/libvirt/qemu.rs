@@ -3,9 +3,14 @@
 use std::fmt;
 
 use camino::Utf8Path;
-use serde::Serialize;
 
+use super::document::{
+    Backend, Controller, Cpu, Device, Devices, Disk, DiskDriver, Domain, Entry, Features, File, Os,
+    Rng, Serial, Sysinfo, Target, Video,
+};
 use super::element::{Interface, Kind, Link, Memory, Metadata, Model};
+use super::files::{CREDENTIALS, MachineFiles};
+use crate::name::NodeName;
 use crate::plan::{NodePlan, Plan};
 use crate::xml::{self, XmlError};
 
@@ -29,7 +34,7 @@ impl fmt::Display for Accelerator {
 
 impl Accelerator {
     /// libvirt's word for it, a domain's `type`.
-    pub(super) fn domain_type(self) -> &'static str {
+    pub fn domain_type(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
             Self::Emulated => "qemu",
@@ -67,27 +72,12 @@ pub struct Machine<'a> {
     pub kernel: &'a Utf8Path,
     /// What Linux starts with, before there is a disk.
     pub initrd: &'a Utf8Path,
-    /// The node's directory: [`DISK`], [`CONSOLE`], and [`CREDENTIALS`] below `credentials`.
-    pub directory: &'a Utf8Path,
+    /// What is the node's own.
+    pub files: &'a MachineFiles,
 }
-
-/// The node's disk, in its directory.
-pub const DISK: &str = "disk.qcow2";
 
 /// The disk's name, for libvirt and in the guest.
 pub const DISK_TARGET: &str = "vda";
-
-/// What the node's serial console said, in its directory.
-pub const CONSOLE: &str = "console.log";
-
-/// What a node is told about itself, by the names that systemd (systemd.system-credentials(7)) takes it under: its
-/// host name, who may log in, its address and routes, and lines of tmpfiles.d(5) for all other files.
-pub const CREDENTIALS: [&str; 4] = [
-    "system.hostname",
-    "ssh.authorized_keys.root",
-    "network.network.10-lab",
-    "tmpfiles.extra",
-];
 
 /// Writes the document of a node that is a virtual machine. Its architecture is the host's.
 ///
@@ -99,36 +89,34 @@ pub fn qemu_domain(
     machine: &Machine<'_>,
 ) -> Result<String, XmlError> {
     let Machine {
-        accelerator,
-        directory,
-        ..
+        accelerator, files, ..
     } = *machine;
-    let entries = CREDENTIALS.map(|name| Entry {
-        name: format!("opt/io.systemd.credentials/{name}"),
-        file: directory.join("credentials").join(name).into_string(),
-    });
+    let entries = CREDENTIALS
+        .iter()
+        .zip(&files.credentials)
+        .map(|(name, file)| Entry {
+            name: format!("opt/io.systemd.credentials/{name}"),
+            file: file.to_string(),
+        })
+        .collect();
     xml::to_string(
         "domain",
         &Domain {
             kind: accelerator.domain_type(),
             name: &node.domain,
-            uuid: node.uuid.to_string(),
+            uuid: Some(node.uuid.to_string()),
             metadata: Metadata::of(plan, node),
             memory: Memory::of(node),
             vcpu: node.cpus,
-            sysinfo: Sysinfo {
+            sysinfo: Some(Sysinfo {
                 kind: "fwcfg",
                 entries,
-            },
-            os: Os {
-                kind: Type {
-                    machine: "q35",
-                    value: "hvm",
-                },
-                kernel: machine.kernel.as_str(),
-                initrd: machine.initrd.as_str(),
-                arguments: accelerator.kernel_arguments(),
-            },
+            }),
+            os: Os::of(
+                machine.kernel,
+                machine.initrd,
+                accelerator.kernel_arguments(),
+            ),
             // Without ACPI the guest would not hear its power button, nor find fw_cfg.
             features: Features { acpi: (), apic: () },
             cpu: Cpu {
@@ -139,7 +127,7 @@ pub fn qemu_domain(
             // A node that dies stays dead until somebody heals it.
             on_crash: "destroy",
             devices: Devices {
-                list: devices(plan, node, directory),
+                list: devices(plan, node, files),
             },
         },
     )
@@ -153,7 +141,7 @@ pub fn qemu_link(plan: &Plan, node: &NodePlan, link: Link) -> Result<String, Xml
     )
 }
 
-fn devices<'a>(plan: &'a Plan, node: &NodePlan, directory: &Utf8Path) -> Vec<Device<'a>> {
+fn devices<'a>(plan: &'a Plan, node: &NodePlan, files: &MachineFiles) -> Vec<Device<'a>> {
     vec![
         Device::Disk(Disk {
             kind: "file",
@@ -171,7 +159,7 @@ fn devices<'a>(plan: &'a Plan, node: &NodePlan, directory: &Utf8Path) -> Vec<Dev
                 discard: "unmap",
             },
             source: File {
-                file: directory.join(DISK).into_string(),
+                file: files.disk.to_string(),
             },
             target: Target {
                 dev: DISK_TARGET,
@@ -180,13 +168,7 @@ fn devices<'a>(plan: &'a Plan, node: &NodePlan, directory: &Utf8Path) -> Vec<Dev
         }),
         Device::Interface(Interface::of(plan, node).virtio()),
         // The guest's kernel and systemd write here, from the first line on: for the day when a boot fails.
-        Device::Serial(Serial {
-            kind: "file",
-            source: Log {
-                path: directory.join(CONSOLE).into_string(),
-                append: "on",
-            },
-        }),
+        Device::Serial(Serial::to(&files.console)),
         // Keys are made while the machine is young and has seen little.
         Device::Rng(Rng {
             model: "virtio",
@@ -195,7 +177,15 @@ fn devices<'a>(plan: &'a Plan, node: &NodePlan, directory: &Utf8Path) -> Vec<Dev
                 source: "/dev/urandom",
             },
         }),
-        // libvirt would add these.
+    ]
+    .into_iter()
+    .chain(unwanted())
+    .collect()
+}
+
+/// What libvirt would add. A node's memory is what was planned, always.
+fn unwanted<'a>() -> [Device<'a>; 3] {
+    [
         Device::Controller(Controller {
             kind: "usb",
             model: "none",
@@ -203,172 +193,46 @@ fn devices<'a>(plan: &'a Plan, node: &NodePlan, directory: &Utf8Path) -> Vec<Dev
         Device::Video(Video {
             model: Kind { kind: "none" },
         }),
-        // The node's memory is what was planned, always.
         Device::Memballoon(Model { model: "none" }),
     ]
 }
 
-#[derive(Serialize)]
-struct Domain<'a> {
-    #[serde(rename = "@type")]
-    kind: &'static str,
-    name: &'a str,
-    uuid: String,
-    metadata: Metadata,
-    memory: Memory,
-    vcpu: u8,
-    sysinfo: Sysinfo,
-    os: Os<'a>,
-    features: Features,
-    cpu: Cpu,
-    on_poweroff: &'static str,
-    on_reboot: &'static str,
-    on_crash: &'static str,
-    devices: Devices<'a>,
-}
-
-#[derive(Serialize)]
-struct Sysinfo {
-    #[serde(rename = "@type")]
-    kind: &'static str,
-    #[serde(rename = "entry")]
-    entries: [Entry; CREDENTIALS.len()],
-}
-
-#[derive(Serialize)]
-struct Entry {
-    #[serde(rename = "@name")]
-    name: String,
-    #[serde(rename = "@file")]
-    file: String,
-}
-
-#[derive(Serialize)]
-struct Os<'a> {
-    #[serde(rename = "type")]
-    kind: Type,
-    kernel: &'a str,
-    initrd: &'a str,
-    #[serde(rename = "cmdline")]
-    arguments: String,
-}
-
-#[derive(Serialize)]
-struct Type {
-    #[serde(rename = "@machine")]
-    machine: &'static str,
-    #[serde(rename = "$text")]
-    value: &'static str,
-}
-
-#[derive(Serialize)]
-struct Features {
-    acpi: (),
-    apic: (),
-}
-
-#[derive(Serialize)]
-struct Cpu {
-    #[serde(rename = "@mode")]
-    mode: &'static str,
-}
-
-#[derive(Serialize)]
-struct Devices<'a> {
-    #[serde(rename = "$value")]
-    list: Vec<Device<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Device<'a> {
-    Disk(Disk),
-    Interface(Interface<'a>),
-    Serial(Serial),
-    Rng(Rng),
-    Controller(Controller),
-    Video(Video),
-    Memballoon(Model),
-}
-
-#[derive(Serialize)]
-struct Disk {
-    #[serde(rename = "@type")]
-    kind: &'static str,
-    #[serde(rename = "@device")]
-    device: &'static str,
-    driver: DiskDriver,
-    source: File,
-    target: Target,
-}
-
-#[derive(Serialize)]
-struct DiskDriver {
-    #[serde(rename = "@name")]
-    name: &'static str,
-    #[serde(rename = "@type")]
-    kind: &'static str,
-    #[serde(rename = "@cache")]
-    cache: &'static str,
-    #[serde(rename = "@io")]
-    io: &'static str,
-    #[serde(rename = "@discard")]
-    discard: &'static str,
-}
-
-#[derive(Serialize)]
-struct File {
-    #[serde(rename = "@file")]
-    file: String,
-}
-
-#[derive(Serialize)]
-struct Target {
-    #[serde(rename = "@dev")]
-    dev: &'static str,
-    #[serde(rename = "@bus")]
-    bus: &'static str,
-}
-
-#[derive(Serialize)]
-struct Serial {
-    #[serde(rename = "@type")]
-    kind: &'static str,
-    source: Log,
-}
-
-#[derive(Serialize)]
-struct Log {
-    #[serde(rename = "@path")]
-    path: String,
-    #[serde(rename = "@append")]
-    append: &'static str,
-}
-
-#[derive(Serialize)]
-struct Rng {
-    #[serde(rename = "@model")]
-    model: &'static str,
-    backend: Backend,
-}
-
-#[derive(Serialize)]
-struct Backend {
-    #[serde(rename = "@model")]
-    model: &'static str,
-    #[serde(rename = "$text")]
-    source: &'static str,
-}
-
-#[derive(Serialize)]
-struct Controller {
-    #[serde(rename = "@type")]
-    kind: &'static str,
-    #[serde(rename = "@model")]
-    model: &'static str,
-}
-
-#[derive(Serialize)]
-struct Video {
-    model: Kind,
+/// Writes the document of a machine that only shows whether `kvm` runs guests where libvirt is: kernel and initrd, whose
+/// first process says a word on the console and switches off. It has a node's tag, as node `name`, so that it is found
+/// if it is left behind.
+pub fn trial_domain(
+    plan: &Plan,
+    name: &NodeName,
+    machine: &Machine<'_>,
+) -> Result<String, XmlError> {
+    let accelerator = machine.accelerator;
+    let devices = [Device::Serial(Serial::to(&machine.files.console))];
+    xml::to_string(
+        "domain",
+        &Domain {
+            kind: accelerator.domain_type(),
+            name: &format!("{}-{name}", plan.cluster),
+            uuid: None,
+            metadata: Metadata::tag(plan, name),
+            memory: Memory::mib(256),
+            vcpu: 1,
+            sysinfo: None,
+            os: Os::of(
+                machine.kernel,
+                machine.initrd,
+                format!("{} regent.probe panic=-1", accelerator.kernel_arguments()),
+            ),
+            features: Features { acpi: (), apic: () },
+            cpu: Cpu {
+                mode: accelerator.processor(),
+            },
+            on_poweroff: "destroy",
+            // A processor that cannot go on resets.
+            on_reboot: "destroy",
+            on_crash: "destroy",
+            devices: Devices {
+                list: devices.into_iter().chain(unwanted()).collect(),
+            },
+        },
+    )
 }

@@ -64,6 +64,34 @@ pub fn accelerator(domain: &str) -> Result<Option<Accelerator>, XmlError> {
         .find(|accelerator| accelerator.domain_type() == kind))
 }
 
+/// Reads as whom a libvirt runs QEMU, `+UID:+GID`, from what it says of its host; none where it does not say.
+pub fn qemu_owner(capabilities: &str) -> Result<Option<String>, XmlError> {
+    #[derive(Deserialize)]
+    struct Document {
+        host: Host,
+    }
+    #[derive(Deserialize)]
+    struct Host {
+        #[serde(default, rename = "secmodel")]
+        models: Vec<Model>,
+    }
+    #[derive(Deserialize)]
+    struct Model {
+        model: String,
+        #[serde(default, rename = "baselabel")]
+        labels: Vec<Label>,
+    }
+    #[derive(Deserialize)]
+    struct Label {
+        #[serde(rename = "$text")]
+        owner: String,
+    }
+    let models = xml::from_str::<Document>(capabilities)?.host.models;
+    let owners = models.into_iter().find(|model| model.model == "dac");
+    // The same for every kind of domain.
+    Ok(owners.and_then(|model| Some(model.labels.into_iter().next()?.owner)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +141,27 @@ mod tests {
         assert_eq!(of("kvm").unwrap(), Some(Accelerator::Kvm));
         assert_eq!(of("qemu").unwrap(), Some(Accelerator::Emulated));
         accelerator("<").unwrap_err();
+    }
+
+    #[test]
+    fn a_host_says_as_whom_qemu_runs() {
+        let host = |models: &str| {
+            format!(
+                "<capabilities>
+                  <host><uuid>0</uuid><cpu><arch>x86_64</arch></cpu>{models}</host>
+                  <guest><os_type>hvm</os_type></guest>
+                </capabilities>"
+            )
+        };
+        let label = "<baselabel type='kvm'>+64055:+106</baselabel><baselabel type='qemu'>+64055:+106</baselabel>";
+        let confined = host(&format!(
+            "<secmodel><model>apparmor</model><doi>0</doi></secmodel>
+             <secmodel><model>dac</model><doi>0</doi>{label}</secmodel>"
+        ));
+        assert_eq!(
+            qemu_owner(&confined).unwrap().as_deref(),
+            Some("+64055:+106")
+        );
+        assert_eq!(qemu_owner(&host("")).unwrap(), None);
     }
 }
