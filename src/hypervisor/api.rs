@@ -110,8 +110,8 @@ impl Hypervisor {
         blocking(move || {
             let changes = broadcast::Sender::new(CHANGES);
             let (sender, cluster) = (changes.clone(), plan.cluster.clone());
-            let libvirt = Libvirt::open(
-                &place.uri,
+            let libvirt = Libvirt::at(
+                &place,
                 Box::new(move |domain, change, state| {
                     if let Some(node) = node_of(&cluster, domain) {
                         // Nobody listening is fine.
@@ -125,7 +125,7 @@ impl Hypervisor {
                 }),
             )?;
             Ok(Self(Arc::new(Inner {
-                driver: driver::of(plan.driver),
+                driver: driver::of(plan.driver, &place),
                 place,
                 plan,
                 libvirt,
@@ -181,12 +181,12 @@ impl Hypervisor {
         self.0.changes.subscribe()
     }
 
-    /// What tells one boot of a node from the next: its process on the host (PID 1 of a container, QEMU of a virtual
+    /// What tells one boot of a node from the next: its process on its host (PID 1 of a container, QEMU of a virtual
     /// machine) and when it started. None while it is dead. A guest that reboots by itself keeps its QEMU.
     pub async fn boot_identity(&self, node: &NodeName) -> Result<Option<String>> {
         let node = node.clone();
         self.blocking(move |inner| {
-            let process = inner.driver.find(&inner.place, &inner.domain(&node));
+            let process = inner.driver.find(&inner.place, &inner.domain(&node))?;
             Ok(process.map(|process| format!("{}@{}", process.pid, process.started)))
         })
         .await
@@ -203,8 +203,10 @@ impl Hypervisor {
     pub async fn console(&self, node: &NodeName) -> Option<String> {
         let node = node.clone();
         let said = self.blocking(move |inner| {
-            let log = inner.driver.console(&inner.place, &node);
-            Ok(log.and_then(|log| console::tail(&log).ok()))
+            let said = inner
+                .driver
+                .console(&inner.guest(&node, &inner.domain(&node)));
+            Ok(said.map(|said| console::legible(&said)))
         });
         said.await.ok()?.filter(|said| !said.is_empty())
     }

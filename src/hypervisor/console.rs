@@ -9,22 +9,27 @@ use camino::Utf8Path;
 const LINES: usize = 25;
 
 /// As many bytes as those lines can have, and some.
-const BYTES: u64 = 16 << 10;
+pub(super) const BYTES: u64 = 16 << 10;
 
-/// Returns the last lines of a console's log.
-pub(super) fn tail(log: &Utf8Path) -> io::Result<String> {
+/// Returns the end of a console's log.
+pub(super) fn end(log: &Utf8Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(log)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(BYTES)))?;
     let mut bytes = Vec::new();
     file.take(BYTES).read_to_end(&mut bytes)?;
-    let text = plain(&String::from_utf8_lossy(&bytes));
+    Ok(bytes)
+}
+
+/// Returns the last lines of what a console said.
+pub(super) fn legible(said: &[u8]) -> String {
+    let text = plain(&String::from_utf8_lossy(said));
     let lines: Vec<_> = text
         .lines()
         .map(str::trim_end)
         .filter(|line| !line.is_empty())
         .collect();
-    Ok(lines[lines.len().saturating_sub(LINES)..].join("\n"))
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 /// Leaves out what a terminal would take for a command: whoever shows it is not that terminal.
@@ -63,7 +68,7 @@ mod tests {
         }
         text.push_str("\u{1b}cKernel panic \u{1b}[");
         std::fs::write(&log, text).unwrap();
-        let tail = tail(&log).unwrap();
+        let tail = legible(&end(&log).unwrap());
         let lines: Vec<_> = tail.lines().collect();
         assert_eq!(lines.len(), LINES);
         assert_eq!(lines[0], "[  OK  ] line 16");

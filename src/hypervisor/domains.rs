@@ -7,10 +7,8 @@ use tokio::sync::broadcast;
 
 use super::driver::{self, Driver, Guest, Plug};
 use super::libvirt::Libvirt;
-use super::{
-    DomainChange, DomainState, Fault, HypervisorError, NodeMedia, SLOW_DISK, Strength, host,
-};
-use crate::lab::{LabPaths, Place};
+use super::{DomainChange, DomainState, Fault, HypervisorError, NodeMedia, SLOW_DISK, Strength};
+use crate::lab::Place;
 use crate::name::NodeName;
 use crate::plan::{NodePlan, Plan};
 use crate::spec;
@@ -49,7 +47,8 @@ impl Inner {
                 }
             }
         }
-        let document = self.driver.prepare(&self.place, &self.plan, node, media)?;
+        let guest = self.guest(&node.name, &node.domain);
+        let document = self.driver.prepare(&guest, &self.plan, node, media)?;
         self.libvirt.define(&node.domain, &document)?;
         self.driver.clear(&node.name, &node.domain)?;
         self.start(&node.domain)?;
@@ -63,11 +62,12 @@ impl Inner {
 
     pub(super) fn remove(&self, node: &NodeName) -> Result<()> {
         let domain = self.domain(node);
+        let guest = self.guest(node, &domain);
         if self.libvirt.state(&domain)? != DomainState::Undefined {
             self.check_owner(node)?;
-            remove_domain(&*self.driver, &self.guest(node, &domain))?;
+            remove_domain(&*self.driver, &guest)?;
         }
-        self.driver.remove(&self.place, node, &domain)
+        self.driver.remove(&guest)
     }
 
     /// Applies the fault; returns the instant before it.
@@ -86,7 +86,7 @@ impl Inner {
             state,
             action: fault.verb(),
         };
-        let Some(process) = self.driver.find(&self.place, &domain) else {
+        let Some(process) = self.driver.find(&self.place, &domain)? else {
             return Err(refused);
         };
         // Only a cut needs nobody in the node, or in libvirt, to act.
@@ -146,7 +146,7 @@ impl Inner {
         }
     }
 
-    fn guest<'a>(&'a self, node: &'a NodeName, domain: &'a str) -> Guest<'a> {
+    pub(super) fn guest<'a>(&'a self, node: &'a NodeName, domain: &'a str) -> Guest<'a> {
         Guest {
             place: &self.place,
             libvirt: &self.libvirt,
@@ -168,26 +168,22 @@ impl Inner {
 }
 
 /// Removes every domain with the cluster's tag, and its network, from a libvirt that is not the lab's own.
-pub(crate) fn sweep(paths: &LabPaths, uri: &str, driver: spec::Driver) -> Result<()> {
-    let place = Place {
-        paths: paths.clone(),
-        uri: uri.to_owned(),
-        holder: None,
-    };
-    let driver = driver::of(driver);
-    let libvirt = Libvirt::open(uri, Box::new(|_, _, _| {}))?;
-    for (node, domain, _) in libvirt.of_cluster(paths.cluster())? {
+pub(crate) fn sweep(place: &Place, driver: spec::Driver) -> Result<()> {
+    let cluster = place.paths.cluster();
+    let driver = driver::of(driver, place);
+    let libvirt = Libvirt::at(place, Box::new(|_, _, _| {}))?;
+    for (node, domain, _) in libvirt.of_cluster(cluster)? {
         let guest = Guest {
-            place: &place,
+            place,
             libvirt: &libvirt,
             node: &node,
             domain: &domain,
         };
         remove_domain(&*driver, &guest)?;
     }
-    let network = format!("regent-{}", paths.cluster());
+    let network = format!("regent-{cluster}");
     libvirt.remove_network(&network)?;
-    host::remove_network_traces(&network)
+    driver.sweep(&libvirt, cluster, &network)
 }
 
 fn remove_domain(driver: &dyn Driver, guest: &Guest<'_>) -> Result<()> {
@@ -198,7 +194,7 @@ fn remove_domain(driver: &dyn Driver, guest: &Guest<'_>) -> Result<()> {
         domain,
     } = *guest;
     // libvirt's own way takes two seconds and ends in the same.
-    if let Some(process) = driver.find(place, domain) {
+    if let Some(process) = driver.find(place, domain)? {
         driver.kill(node, domain, process)?;
     }
     if libvirt.state(domain)?.is_active()

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use super::libvirt::Libvirt;
-use super::{Fault, HypervisorError, NodeMedia, Strength, lxc, qemu};
+use super::{Fault, HypervisorError, NodeMedia, Strength, host, lxc, qemu, remote};
 use crate::lab::Place;
 use crate::lab::process::ProcessId;
-use crate::name::NodeName;
+use crate::name::{ClusterName, NodeName};
 use crate::plan::{NodePlan, Plan};
 use crate::spec;
 
@@ -45,7 +45,7 @@ pub(super) trait Driver: fmt::Debug + Send + Sync {
     /// Makes everything that the node's domain refers to, and writes the domain's document.
     fn prepare(
         &self,
-        place: &Place,
+        guest: &Guest<'_>,
         plan: &Plan,
         node: &NodePlan,
         media: &NodeMedia,
@@ -54,8 +54,9 @@ pub(super) trait Driver: fmt::Debug + Send + Sync {
     /// Removes what an earlier life of the node left in the way of the next.
     fn clear(&self, node: &NodeName, domain: &str) -> Result<()>;
 
-    /// Finds the running node's process: the one whose end is the node's end. libvirt may not have heard of it yet.
-    fn find(&self, place: &Place, domain: &str) -> Option<ProcessId>;
+    /// Finds the running node's process: the one whose end is the node's end. libvirt may not have heard of it yet. It is a
+    /// process of the machine that the node is on, and only a driver knows which that is.
+    fn find(&self, place: &Place, domain: &str) -> Result<Option<ProcessId>>;
 
     /// Cuts the power of a node with this process: its peers hear nothing, everything in its memory is gone. Returns the
     /// instant just before.
@@ -68,10 +69,15 @@ pub(super) trait Driver: fmt::Debug + Send + Sync {
     fn stop(&self, guest: &Guest<'_>, process: ProcessId) -> Result<()>;
 
     /// Ends whatever is left of a node without a domain, and removes its files.
-    fn remove(&self, place: &Place, node: &NodeName, domain: &str) -> Result<()>;
+    fn remove(&self, guest: &Guest<'_>) -> Result<()>;
 
     /// Removes what a libvirt that is not the lab's own keeps of a domain that is gone.
     fn remove_traces(&self, domain: &str) -> Result<()>;
+
+    /// Removes what such a libvirt keeps of a whole cluster whose domains are gone, and of its network.
+    fn sweep(&self, _: &Libvirt, _: &ClusterName, network: &str) -> Result<()> {
+        host::remove_network_traces(network)
+    }
 
     /// Plugs the cable of a running node in, or out.
     fn plug(&self, guest: &Guest<'_>, plan: &Plan, state: Plug) -> Result<()>;
@@ -79,15 +85,16 @@ pub(super) trait Driver: fmt::Debug + Send + Sync {
     /// How far a fault does what its name says.
     fn strength(&self, fault: Fault) -> Strength;
 
-    /// The file with what the node's console has said, where it has one.
-    fn console(&self, place: &Place, node: &NodeName) -> Option<Utf8PathBuf>;
+    /// The end of what the node's console has said, where it has one.
+    fn console(&self, guest: &Guest<'_>) -> Option<Vec<u8>>;
 }
 
-/// The driver of a kind of node.
-pub(super) fn of(driver: spec::Driver) -> Box<dyn Driver> {
-    match driver {
-        spec::Driver::Lxc => Box::new(lxc::Lxc),
-        spec::Driver::Qemu => Box::new(qemu::Qemu::default()),
+/// The driver of a kind of node at a place.
+pub(super) fn of(driver: spec::Driver, place: &Place) -> Box<dyn Driver> {
+    match (driver, &place.remote) {
+        (spec::Driver::Lxc, _) => Box::new(lxc::Lxc),
+        (spec::Driver::Qemu, None) => Box::new(qemu::Qemu::default()),
+        (spec::Driver::Qemu, Some(host)) => Box::new(remote::RemoteQemu::new(host)),
     }
 }
 

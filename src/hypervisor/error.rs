@@ -6,6 +6,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::DomainState;
+use crate::lab::RemoteError;
 use crate::name::NodeName;
 use crate::xml::XmlError;
 
@@ -36,6 +37,55 @@ pub enum HypervisorError {
         /// The domain or network.
         name: String,
         /// libvirt's message.
+        message: String,
+    },
+    /// The connection to another host's libvirt ended during a call.
+    #[error("the connection to the libvirt of {host} ended while {doing} {name} ({message})")]
+    Lost {
+        /// The host.
+        host: String,
+        /// `starting`, `defining`…
+        doing: &'static str,
+        /// The domain or network.
+        name: String,
+        /// libvirt's message.
+        message: String,
+    },
+    /// The host that has the nodes could not be worked on.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The libvirt of another host runs no virtual machines.
+    #[error("the libvirt of {host} runs no QEMU: {message}")]
+    NoQemu {
+        /// The host.
+        host: String,
+        /// libvirt's message.
+        message: String,
+    },
+    /// QEMU runs as somebody there who cannot read a lab's files.
+    #[error("QEMU runs as {owner} on {host}, and a lab's files are root's alone")]
+    QemuOwner {
+        /// The host.
+        host: String,
+        /// Numbers of user and group.
+        owner: String,
+    },
+    /// Somebody else's storage pool has the name that regent's needs.
+    #[error("{host} has a storage pool `{pool}` that is not regent's; it is left alone")]
+    ForeignPool {
+        /// The host.
+        host: String,
+        /// The pool.
+        pool: String,
+    },
+    /// A file could not be sent to another host.
+    #[error("sending {file} to {host}: {message}")]
+    Upload {
+        /// The file here.
+        file: Utf8PathBuf,
+        /// The host.
+        host: String,
+        /// libvirt's message, or the system's.
         message: String,
     },
     /// libvirt refused something.
@@ -91,7 +141,7 @@ pub enum HypervisorError {
         waited: Duration,
     },
     /// A node's process outlived a SIGKILL.
-    #[error("{node}: its process ({pid} on this machine) is killed and does not end")]
+    #[error("{node}: its process ({pid} on its host) is killed and does not end")]
     Unkillable {
         /// The node.
         node: NodeName,

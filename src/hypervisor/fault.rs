@@ -132,7 +132,7 @@ impl Hypervisor {
             .blocking(move |inner| {
                 let domain = inner.domain(&name);
                 let state = inner.libvirt.state(&domain)?;
-                Ok(state.is_active() && inner.driver.find(&inner.place, &domain).is_none())
+                Ok(state.is_active() && inner.driver.find(&inner.place, &domain)?.is_none())
             })
             .await?;
         match unheard {

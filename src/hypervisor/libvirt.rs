@@ -8,21 +8,55 @@ use virt::error::{Error, ErrorNumber};
 use virt::network::Network;
 
 use super::{DomainState, HypervisorError, events, throttle};
+use crate::lab::{Place, RemoteHost};
 use crate::name::{ClusterName, NodeName};
 use crate::render::libvirt as render;
 
 /// A connection. libvirt's are safe to use from several threads at once.
 #[derive(Debug)]
 pub(super) struct Libvirt {
-    connect: Connect,
+    pub(super) connect: Connect,
     listener: c_int,
+    /// Of a libvirt on another host.
+    host: Option<String>,
 }
+
+/// Another host that is silent for so many seconds, so many times, is taken for lost: as by SSH.
+const KEEPALIVE: (i32, u32) = (5, 3);
 
 type Result<T> = std::result::Result<T, HypervisorError>;
 
 impl Libvirt {
-    /// Connects, and calls `sink` for every lifecycle event of any domain from now on.
-    pub(super) fn open(uri: &str, sink: events::Sink) -> Result<Self> {
+    /// Connects to a lab's, and calls `sink` for every lifecycle event of any domain from now on.
+    pub(super) fn at(place: &Place, sink: events::Sink) -> Result<Self> {
+        match &place.remote {
+            None => Self::open(&place.uri, sink),
+            Some(host) => Self::far(host, sink),
+        }
+    }
+
+    /// The same for another host's.
+    pub(super) fn far(host: &RemoteHost, sink: events::Sink) -> Result<Self> {
+        let uri = host.uri();
+        let mut libvirt = Self::open(&host.libvirt_uri(), sink).map_err(|error| match error {
+            // How it is reached from here says nothing to its user.
+            HypervisorError::Connect { code, message, .. } => HypervisorError::Connect {
+                uri: uri.to_string(),
+                code,
+                message,
+            },
+            other => other,
+        })?;
+        libvirt.host = Some(uri.host().to_owned());
+        let (interval, times) = KEEPALIVE;
+        libvirt
+            .connect
+            .set_keep_alive(interval, times)
+            .map_err(refused("watching the connection to", uri.host()))?;
+        Ok(libvirt)
+    }
+
+    fn open(uri: &str, sink: events::Sink) -> Result<Self> {
         let failed = |error: Error| HypervisorError::Connect {
             uri: uri.to_owned(),
             code: error.code().to_raw(),
@@ -31,7 +65,11 @@ impl Libvirt {
         events::start().map_err(failed)?;
         let connect = Connect::open(Some(uri)).map_err(failed)?;
         let listener = events::listen(&connect, sink).map_err(failed)?;
-        Ok(Self { connect, listener })
+        Ok(Self {
+            connect,
+            listener,
+            host: None,
+        })
     }
 
     /// Defines the network and starts it, as far as that is not so yet.
@@ -143,6 +181,32 @@ impl Libvirt {
         Ok(found)
     }
 
+    /// Whether QEMU is there, and may ask for an accelerator: what that makes of a domain, or why it makes none.
+    pub(super) fn offers(
+        &self,
+        accelerator: render::Accelerator,
+    ) -> std::result::Result<(), String> {
+        let kind = Some(accelerator.domain_type());
+        self.connect
+            .domain_capabilities(None, Some("x86_64"), Some("q35"), kind, 0)
+            .map(drop)
+            .map_err(|error| error.message().to_owned())
+    }
+
+    /// As whom QEMU runs, `+UID:+GID`, as far as libvirt says so.
+    pub(super) fn qemu_owner(&self) -> Result<Option<String>> {
+        let name = self.host.as_deref().unwrap_or("this machine");
+        let said = self
+            .connect
+            .capabilities()
+            .map_err(refused("asking after", name))?;
+        render::qemu_owner(&said).map_err(|source| HypervisorError::Xml {
+            doing: "reading",
+            name: name.to_owned(),
+            source,
+        })
+    }
+
     /// Starts the domain.
     pub(super) fn start(&self, name: &str) -> Result<()> {
         self.with(name, "starting", Domain::create)
@@ -200,10 +264,18 @@ impl Libvirt {
                 name,
                 message,
                 ..
-            } if !self.connect.is_alive().unwrap_or(false) => HypervisorError::DaemonDied {
-                doing,
-                name,
-                message,
+            } if !self.connect.is_alive().unwrap_or(false) => match self.host.clone() {
+                None => HypervisorError::DaemonDied {
+                    doing,
+                    name,
+                    message,
+                },
+                Some(host) => HypervisorError::Lost {
+                    host,
+                    doing,
+                    name,
+                    message,
+                },
             },
             other => other,
         }
@@ -262,7 +334,7 @@ fn state(domain: &Domain, name: &str) -> Result<DomainState> {
     })
 }
 
-fn absent<T>(
+pub(super) fn absent<T>(
     found: std::result::Result<T, Error>,
     number: ErrorNumber,
 ) -> std::result::Result<Option<T>, Error> {
@@ -273,7 +345,7 @@ fn absent<T>(
     }
 }
 
-fn refused(doing: &'static str, name: &str) -> impl FnOnce(Error) -> HypervisorError {
+pub(super) fn refused(doing: &'static str, name: &str) -> impl FnOnce(Error) -> HypervisorError {
     let name = name.to_owned();
     move |error| HypervisorError::Libvirt {
         doing,

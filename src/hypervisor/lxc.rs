@@ -9,7 +9,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::process::Command;
 use std::time::Instant;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use super::driver::{self, Driver, Guest, Plug};
 use super::host::{gone, make_directory, once, run};
@@ -33,7 +33,7 @@ pub(super) struct Lxc;
 impl Driver for Lxc {
     fn prepare(
         &self,
-        place: &Place,
+        guest: &Guest<'_>,
         plan: &Plan,
         node: &NodePlan,
         media: &NodeMedia,
@@ -44,6 +44,7 @@ impl Driver for Lxc {
                 wanted: "container root",
             });
         };
+        let place = guest.place;
         let directory = place.paths.node(&node.name);
         for name in ["work", "root", "var"] {
             make_directory(&node.name, &directory.join(name), 0o755)?;
@@ -86,9 +87,9 @@ impl Driver for Lxc {
     }
 
     /// The container's PID 1.
-    fn find(&self, place: &Place, domain: &str) -> Option<ProcessId> {
+    fn find(&self, place: &Place, domain: &str) -> Result<Option<ProcessId>> {
         let namespace = driver::namespace(place);
-        process::all().find_map(|controller| {
+        Ok(process::all().find_map(|controller| {
             let arguments = controller.arguments();
             let of_domain = arguments.first()?.ends_with("/libvirt_lxc")
                 && arguments.windows(2).any(|pair| pair == ["--name", domain]);
@@ -98,7 +99,7 @@ impl Driver for Lxc {
             // Number 1 in its own namespace, which is the last of the list.
             let is_init = |child: &ProcessId| child.numbers().last() == Some(&1);
             controller.children().into_iter().find(is_init)
-        })
+        }))
     }
 
     /// First the network, so that nothing of the death is heard: the kernel, which lives on, would tell. Then everything
@@ -138,7 +139,13 @@ impl Driver for Lxc {
         )
     }
 
-    fn remove(&self, place: &Place, node: &NodeName, domain: &str) -> Result<()> {
+    fn remove(&self, guest: &Guest<'_>) -> Result<()> {
+        let Guest {
+            place,
+            node,
+            domain,
+            ..
+        } = *guest;
         cgroup::of_domain(domain)
             .and_then(|directories| cgroup::kill(&directories))
             .map_err(HypervisorError::io(
@@ -203,7 +210,7 @@ impl Driver for Lxc {
     }
 
     /// systemd writes to its journal.
-    fn console(&self, _: &Place, _: &NodeName) -> Option<Utf8PathBuf> {
+    fn console(&self, _: &Guest<'_>) -> Option<Vec<u8>> {
         None
     }
 }

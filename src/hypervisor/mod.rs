@@ -15,9 +15,13 @@ mod identity;
 mod libvirt;
 mod lxc;
 mod qemu;
+mod remote;
+mod storage;
 mod throttle;
+mod upload;
 
 pub use api::{Boot, DomainChange, DomainState, Hypervisor, NodeMedia};
 pub(crate) use domains::sweep;
 pub use error::HypervisorError;
 pub use fault::{Fault, SLOW_DISK, Strength};
+pub use remote::examine_host;

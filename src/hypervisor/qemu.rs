@@ -7,18 +7,18 @@ use std::fs;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use super::driver::{self, Driver, Guest, Plug};
 use super::host::{gone, make_directory, once, run};
-use super::{Boot, Fault, HypervisorError, NodeMedia, Strength, identity};
+use super::{Boot, Fault, HypervisorError, NodeMedia, Strength, console, identity};
 use crate::image::MachineImage;
 use crate::lab::process::{self, ProcessId};
 use crate::lab::{Place, write_private};
 use crate::machine;
 use crate::name::NodeName;
 use crate::plan::{NodePlan, Plan};
-use crate::render::libvirt::{self as render, Accelerator};
+use crate::render::libvirt::{self as render, Accelerator, MachineFiles};
 
 type Result<T> = std::result::Result<T, HypervisorError>;
 
@@ -32,22 +32,17 @@ pub(super) struct Qemu {
 impl Driver for Qemu {
     fn prepare(
         &self,
-        place: &Place,
+        guest: &Guest<'_>,
         plan: &Plan,
         node: &NodePlan,
         media: &NodeMedia,
     ) -> Result<String> {
-        let Boot::Machine(image) = &media.boot else {
-            return Err(HypervisorError::Media {
-                node: node.name.clone(),
-                wanted: "machine image",
-            });
-        };
         let MachineImage {
             kernel,
             initrd,
             disk,
-        } = image;
+        } = image(node, media)?;
+        let place = guest.place;
         let directory = place.paths.node(&node.name);
         make_directory(&node.name, &directory, 0o755)?;
         write_credentials(&directory.join("credentials"), node, media)?;
@@ -61,24 +56,20 @@ impl Driver for Qemu {
             accelerator,
             kernel: &place.host(kernel),
             initrd: &place.host(initrd),
-            files: &render::MachineFiles::below(&place.node(&node.name)),
+            files: &MachineFiles::below(&place.node(&node.name)),
         };
-        render::qemu_domain(plan, node, &machine).map_err(|source| HypervisorError::Xml {
-            doing: "writing",
-            name: node.domain.clone(),
-            source,
-        })
+        document(plan, node, &machine)
     }
 
     fn clear(&self, _: &NodeName, _: &str) -> Result<()> {
         Ok(())
     }
 
-    fn find(&self, place: &Place, domain: &str) -> Option<ProcessId> {
+    fn find(&self, place: &Place, domain: &str) -> Result<Option<ProcessId>> {
         let namespace = driver::namespace(place);
-        process::all().find(|process| {
+        Ok(process::all().find(|process| {
             names(&process.arguments(), domain) && process.namespace("pid") == namespace
-        })
+        }))
     }
 
     /// A SIGKILL is all: the guest's network stack is in the memory that goes, so nothing is said to anyone. Switching
@@ -97,8 +88,14 @@ impl Driver for Qemu {
         guest.libvirt.shut_down(guest.domain)
     }
 
-    fn remove(&self, place: &Place, node: &NodeName, domain: &str) -> Result<()> {
-        if let Some(process) = self.find(place, domain) {
+    fn remove(&self, guest: &Guest<'_>) -> Result<()> {
+        let Guest {
+            place,
+            node,
+            domain,
+            ..
+        } = *guest;
+        if let Some(process) = self.find(place, domain)? {
             self.kill(node, domain, process)?;
         }
         let directory = place.paths.node(node);
@@ -111,42 +108,76 @@ impl Driver for Qemu {
     }
 
     fn plug(&self, guest: &Guest<'_>, plan: &Plan, state: Plug) -> Result<()> {
-        let Some(node) = plan.node(guest.node) else {
-            return Ok(());
-        };
-        let link = match state {
-            Plug::In => render::Link::Up,
-            Plug::Out => render::Link::Down,
-        };
-        let device =
-            render::qemu_link(plan, node, link).map_err(|source| HypervisorError::Xml {
-                doing: "writing",
-                name: guest.domain.to_owned(),
-                source,
-            })?;
-        guest.libvirt.change_device(guest.domain, &device)
+        plug(guest, plan, state)
     }
 
     fn strength(&self, fault: Fault) -> Strength {
-        match fault {
-            Fault::PowerCut | Fault::Reset => Strength::Weaker(
-                "the guest's memory is gone, but the host keeps its power: what the guest's kernel had handed to its disk survives, synced or not",
-            ),
-            Fault::Kill => Strength::Weaker(
-                "QEMU is asked to end, and the guest runs on until it does; what the guest's kernel had handed to its disk survives, synced or not",
-            ),
-            // A machine that stands still acknowledges nothing, as one whose hypervisor has stalled.
-            Fault::Stop | Fault::Pause | Fault::LinkDown | Fault::SlowDisk => Strength::Full,
-        }
+        strength(fault)
     }
 
-    fn console(&self, place: &Place, node: &NodeName) -> Option<Utf8PathBuf> {
-        Some(place.paths.node(node).join(render::CONSOLE))
+    fn console(&self, guest: &Guest<'_>) -> Option<Vec<u8>> {
+        let directory = guest.place.paths.node(guest.node);
+        console::end(&directory.join(render::CONSOLE)).ok()
+    }
+}
+
+/// What a machine boots, if that is what there is to boot.
+pub(super) fn image<'a>(node: &NodePlan, media: &'a NodeMedia) -> Result<&'a MachineImage> {
+    match &media.boot {
+        Boot::Machine(image) => Ok(image),
+        Boot::Container { .. } => Err(HypervisorError::Media {
+            node: node.name.clone(),
+            wanted: "machine image",
+        }),
+    }
+}
+
+/// Writes the document of a node's domain.
+pub(super) fn document(
+    plan: &Plan,
+    node: &NodePlan,
+    machine: &render::Machine<'_>,
+) -> Result<String> {
+    render::qemu_domain(plan, node, machine).map_err(|source| HypervisorError::Xml {
+        doing: "writing",
+        name: node.domain.clone(),
+        source,
+    })
+}
+
+/// Plugs the cable in, or out: libvirt's link state.
+pub(super) fn plug(guest: &Guest<'_>, plan: &Plan, state: Plug) -> Result<()> {
+    let Some(node) = plan.node(guest.node) else {
+        return Ok(());
+    };
+    let link = match state {
+        Plug::In => render::Link::Up,
+        Plug::Out => render::Link::Down,
+    };
+    let device = render::qemu_link(plan, node, link).map_err(|source| HypervisorError::Xml {
+        doing: "writing",
+        name: guest.domain.to_owned(),
+        source,
+    })?;
+    guest.libvirt.change_device(guest.domain, &device)
+}
+
+/// How far a fault does to a virtual machine what its name says.
+pub(super) fn strength(fault: Fault) -> Strength {
+    match fault {
+        Fault::PowerCut | Fault::Reset => Strength::Weaker(
+            "the guest's memory is gone, but the host keeps its power: what the guest's kernel had handed to its disk survives, synced or not",
+        ),
+        Fault::Kill => Strength::Weaker(
+            "QEMU is asked to end, and the guest runs on until it does; what the guest's kernel had handed to its disk survives, synced or not",
+        ),
+        // A machine that stands still acknowledges nothing, as one whose hypervisor has stalled.
+        Fault::Stop | Fault::Pause | Fault::LinkDown | Fault::SlowDisk => Strength::Full,
     }
 }
 
 /// Whether these are the arguments with which libvirt starts the domain's QEMU: `-name guest=DOMAIN,debug-threads=on`.
-fn names(arguments: &[String], domain: &str) -> bool {
+pub(super) fn names(arguments: &[String], domain: &str) -> bool {
     arguments.windows(2).any(|pair| {
         let guest = pair[1].strip_prefix("guest=");
         pair[0] == "-name" && guest.is_some_and(|guest| guest.split(',').next() == Some(domain))

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 
 use super::host::{self, Host};
-use super::instance::{Record, lock, private_directory};
+use super::instance::{Record, lock, log_in, private_directory};
 use super::{LabError, LabPaths, cgroup, holder, mounts};
 use crate::event::Events;
 use crate::hypervisor;
@@ -19,9 +19,13 @@ pub(super) fn down(paths: &LabPaths, events: &Events) -> Result<(), LabError> {
     let failed = |doing| LabError::io(doing, paths.root());
 
     let record = host::read::<Record>(&paths.record())?;
-    if let Some((uri, driver)) = record.and_then(|record| Some((record.uri?, record.driver))) {
-        hypervisor::sweep(paths, &uri, driver).map_err(|source| LabError::Libvirt {
-            uri,
+    if let Some(record) = record
+        && let Some(uri) = &record.uri
+    {
+        let remote = log_in(paths, Some(uri), &[], events)?;
+        let place = record.place(paths, remote);
+        hypervisor::sweep(&place, record.driver).map_err(|source| LabError::Libvirt {
+            uri: uri.clone(),
             source: Box::new(source),
         })?;
     }

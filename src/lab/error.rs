@@ -4,6 +4,7 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::RemoteError;
 use crate::hypervisor::HypervisorError;
 use crate::name::ClusterName;
 use crate::node::NodeError;
@@ -73,6 +74,9 @@ pub enum LabError {
     /// A key could not be made.
     #[error(transparent)]
     Key(#[from] NodeError),
+    /// The host that has the nodes could not be worked on.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// The lab's domains and network could not be removed from a libvirt that is not the lab's own.
     #[error("cleaning up in {uri}")]
     Libvirt {

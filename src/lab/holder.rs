@@ -291,7 +291,7 @@ fn installed() -> Result<Vec<Utf8PathBuf>, LabError> {
 }
 
 /// Reads one line, waiting at most `patience`; what came until then if the other side has closed.
-fn first_line(
+pub(super) fn first_line(
     mut output: impl io::Read + std::os::fd::AsFd,
     patience: Duration,
 ) -> io::Result<String> {

@@ -16,6 +16,7 @@ use super::lock::{Lock, LockError};
 use super::{LabError, LabPaths, holder, write_private};
 use crate::event::Events;
 use crate::name::ClusterName;
+use crate::spec::Connect;
 
 /// The setting that nodes exhaust: the default of 128 is used up by four nodes, and kube-proxy then dies
 /// with "too many open files". 8192 is enough for any lab that fits a machine.
@@ -56,14 +57,15 @@ impl Host {
         }
     }
 
-    /// Takes the cluster's name for the lab and raises what the nodes need. Refused while another lab with
+    /// Takes the cluster's name for the lab and raises what nodes on this machine need. Refused while another lab with
     /// that name lives: the names of its domains and cgroup directories would be the same.
     pub(super) fn register(
         &self,
         paths: &LabPaths,
-        shared: bool,
+        connect: &Connect,
         events: &Events,
     ) -> Result<(), LabError> {
+        let shared = *connect != Connect::Private;
         let lock = self.lock()?;
         let file = self.registration(paths.cluster());
         if let Some(other) = read::<Registration>(&file)?
@@ -77,7 +79,10 @@ impl Host {
         }
         let root = paths.root().to_owned();
         write(&file, &Registration { root, shared })?;
-        let raised = self.raise(events);
+        let raised = match connect {
+            Connect::Private | Connect::Uri(_) => self.raise(events),
+            Connect::Remote(_) => Ok(()),
+        };
         drop(lock);
         raised
     }
@@ -262,11 +267,15 @@ mod tests {
             .map(|(state, cluster)| lab(directory, state, cluster));
         let setting = || host.setting(INOTIFY.0).unwrap();
 
-        host.register(&one, true, &events).unwrap();
-        host.register(&one, true, &events).unwrap();
-        host.register(&other, true, &events).unwrap();
+        let shared = Connect::Uri("lxc:///system".to_owned());
+
+        let far = Connect::Remote("qemu+ssh://host/system".parse().unwrap());
+        host.register(&one, &far, &events).unwrap();
+        assert_eq!(setting(), 128);
+        host.register(&one, &shared, &events).unwrap();
+        host.register(&other, &shared, &events).unwrap();
         assert_eq!(setting(), 8192);
-        let error = host.register(&same, true, &events).unwrap_err();
+        let error = host.register(&same, &shared, &events).unwrap_err();
         assert!(matches!(error, LabError::NameTaken { root, .. } if root == one.root()));
         assert!(!host.is_ours(&same).unwrap());
 
@@ -286,7 +295,8 @@ mod tests {
         let directory = Utf8Path::from_path(directory.path()).unwrap();
         let host = host(directory);
         let one = lab(directory, "a", "one");
-        host.register(&one, true, &Events::none()).unwrap();
+        let shared = Connect::Uri("lxc:///system".to_owned());
+        host.register(&one, &shared, &Events::none()).unwrap();
         fs::write(host.sysctl.join(INOTIFY.0), "9999").unwrap();
         host.unregister(&one, &Events::none()).unwrap();
         assert_eq!(host.setting(INOTIFY.0).unwrap(), 9999);

@@ -1,9 +1,11 @@
 //! A lab that exists: entered, found again, used.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::net::SocketAddrV4;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -14,11 +16,11 @@ use super::host::{self, Host};
 use super::lock::{Lock, LockError};
 use super::network;
 use super::process::ProcessId;
-use super::{LabError, LabPaths, Secrets, down, mounts};
+use super::{LabError, LabPaths, RemoteHost, Secrets, down, mounts, remote};
 use crate::event::Events;
 use crate::name::NodeName;
 use crate::plan::Plan;
-use crate::spec::{Connect, Driver};
+use crate::spec::{Connect, Driver, RemoteUri};
 
 /// A lab that exists on this machine.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(crate) struct Place {
     pub(crate) uri: String,
     /// None in a libvirt that is not the lab's own: the nodes then live in the host's namespaces.
     pub(crate) holder: Option<Holder>,
+    /// The host that has the nodes, where it is another one.
+    pub(crate) remote: Option<Arc<RemoteHost>>,
 }
 
 /// `lab.json`: what is running.
@@ -48,6 +52,9 @@ pub(super) struct Record {
     pub(super) uri: Option<String>,
     /// The kind of its nodes.
     pub(super) driver: Driver,
+    /// What is reached of nodes on another host.
+    #[serde(default)]
+    pub(super) reachable: Vec<SocketAddrV4>,
 }
 
 /// How long `up` and `down` wait for each other. Somebody at a terminal wants to know who is in the way.
@@ -66,7 +73,16 @@ impl Lab {
             Connect::Uri(uri) => Some(uri.clone()),
             Connect::Remote(uri) => Some(uri.to_string()),
         };
-        Host::new().register(paths, uri.is_some(), events)?;
+        let reachable = match plan.connect.remote() {
+            Some(_) => remote::reachable(plan),
+            None => Vec::new(),
+        };
+        // First, so that nothing is left on this machine if the other is out of reach.
+        let remote = log_in(paths, uri.as_deref(), &reachable, events).inspect_err(|_| {
+            // Refused, as it should be, where there is a lab already.
+            let _ = fs::remove_dir(paths.root());
+        })?;
+        Host::new().register(paths, &plan.connect, events)?;
         let secrets = Secrets::ensure(paths, plan.nodes.iter().map(|node| &node.name))?;
         let holder = match uri {
             None => Some(ensure_holder(paths, plan.driver, events)?),
@@ -76,6 +92,7 @@ impl Lab {
             holder: holder.map(|holder| holder.0),
             uri,
             driver: plan.driver,
+            reachable,
         };
         host::write(&paths.record(), &record)?;
         if let Some(holder) = holder {
@@ -84,13 +101,14 @@ impl Lab {
             }
         }
         Ok(Self {
-            place: record.place(paths),
+            place: record.place(paths, remote),
             secrets,
             _lock: Some(lock),
         })
     }
 
-    /// Finds the lab, if it exists and is alive, without changing it and without its lock.
+    /// Finds the lab, if it exists and is alive, without changing it and without its lock. Logs in to the host that has
+    /// its nodes, where that is another one.
     pub fn find(paths: &LabPaths) -> Result<Option<Self>, LabError> {
         let (Some(record), Some(secrets)) = (
             host::read::<Record>(&paths.record())?,
@@ -101,8 +119,10 @@ impl Lab {
         if record.holder.is_some_and(|holder| !holder.is_alive()) {
             return Ok(None);
         }
+        let (uri, events) = (record.uri.as_deref(), Events::none());
+        let remote = log_in(paths, uri, &record.reachable, &events)?;
         Ok(Some(Self {
-            place: record.place(paths),
+            place: record.place(paths, remote),
             secrets,
             _lock: None,
         }))
@@ -153,8 +173,7 @@ impl Lab {
             .worker_threads(2)
             .thread_name("regent-lab")
             .enable_all();
-        if let Some(holder) = self.place.holder {
-            let namespace = network::of(holder.0).map_err(self.io("opening the network of"))?;
+        if let Some(namespace) = self.network()? {
             // Tried on a thread of its own first: a thread that starts cannot say that it failed.
             std::thread::scope(|scope| scope.spawn(|| network::enter(&namespace)).join())
                 .unwrap_or_else(|_| Err(io::Error::other("the thread ended")))
@@ -170,26 +189,45 @@ impl Lab {
         builder.build().map_err(self.io("making a runtime for"))
     }
 
-    /// A command that will run inside the lab's network namespace, and in all others where regent runs.
+    /// A command that will run inside the lab's network namespace, and in all others where regent runs. Where the nodes
+    /// are [elsewhere](Self::is_remote), they are reached only as long as this lab is in memory.
     pub fn command(&self, program: &str) -> Command {
-        let Some(holder) = self.place.holder else {
-            return Command::new(program);
+        let remote = self.place.remote.as_ref().and_then(|host| host.network());
+        let namespace = match (self.place.holder, remote) {
+            (Some(holder), _) => format!("/proc/{}/ns/net", holder.0.pid),
+            (None, Some(namespace)) => remote::descriptor(namespace),
+            (None, None) => return Command::new(program),
         };
         let mut command = Command::new("nsenter");
         command
-            .arg(format!("--net=/proc/{}/ns/net", holder.0.pid))
+            .arg(format!("--net={namespace}"))
             .args(["--", program]);
         command
     }
 
+    /// Whether the nodes are on another host.
+    pub fn is_remote(&self) -> bool {
+        self.place.remote.is_some()
+    }
+
     /// Puts the calling thread into the lab's network namespace for the rest of its life.
     pub fn enter_network(&self) -> Result<(), LabError> {
-        let Some(holder) = self.place.holder else {
-            return Ok(());
-        };
-        network::of(holder.0)
-            .and_then(|namespace| network::enter(&namespace))
-            .map_err(self.io("entering the network of"))
+        match self.network()? {
+            Some(namespace) => {
+                network::enter(&namespace).map_err(self.io("entering the network of"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The network namespace in which the nodes are reached; none for this process's own.
+    fn network(&self) -> Result<Option<File>, LabError> {
+        let remote = self.place.remote.as_ref().and_then(|host| host.network());
+        match (self.place.holder, remote) {
+            (Some(holder), _) => network::of(holder.0).map(Some),
+            (None, remote) => remote.map(File::try_clone).transpose(),
+        }
+        .map_err(self.io("opening the network of"))
     }
 
     fn io(&self, doing: &'static str) -> impl FnOnce(io::Error) -> LabError {
@@ -198,12 +236,14 @@ impl Lab {
 }
 
 impl Record {
-    fn place(&self, paths: &LabPaths) -> Place {
+    pub(super) fn place(&self, paths: &LabPaths, remote: Option<Arc<RemoteHost>>) -> Place {
         let holder = self.holder.map(Holder);
         // A driver's name is libvirt's word for it.
         let driver = self.driver;
         let uri = match (&self.uri, holder) {
-            (Some(uri), _) => uri.clone(),
+            (Some(uri), _) => remote
+                .as_ref()
+                .map_or_else(|| uri.clone(), |host| host.libvirt_uri()),
             (None, Some(holder)) => format!(
                 "{driver}:///system?socket={}/libvirt-sock",
                 holder.runtime_directory()
@@ -214,8 +254,22 @@ impl Record {
             paths: paths.clone(),
             uri,
             holder,
+            remote,
         }
     }
+}
+
+/// Logs in to the host of a libvirt, where that is not this machine.
+pub(super) fn log_in(
+    paths: &LabPaths,
+    uri: Option<&str>,
+    reachable: &[SocketAddrV4],
+    events: &Events,
+) -> Result<Option<Arc<RemoteHost>>, LabError> {
+    // What is on record was valid once.
+    let uri = uri.and_then(|uri| uri.parse::<RemoteUri>().ok());
+    let host = uri.map(|uri| RemoteHost::log_in(&uri, reachable, paths.root(), events));
+    Ok(host.transpose()?.map(Arc::new))
 }
 
 impl Place {

@@ -14,6 +14,7 @@ pub(crate) mod network;
 mod paths;
 mod private_file;
 pub(crate) mod process;
+mod remote;
 pub mod residue;
 mod secrets;
 
@@ -22,4 +23,6 @@ pub use instance::Lab;
 pub(crate) use instance::Place;
 pub use paths::LabPaths;
 pub use private_file::write_private;
+pub use remote::RemoteError;
+pub(crate) use remote::RemoteHost;
 pub use secrets::{NodeKeys, Secrets};

@@ -122,7 +122,7 @@ pub(crate) fn all() -> impl Iterator<Item = ProcessId> {
 }
 
 /// Reads the start time from the text of `/proc/PID/stat`; none for a dead process.
-fn started(stat: &str) -> Option<u64> {
+pub(crate) fn started(stat: &str) -> Option<u64> {
     let mut fields = fields(stat)?;
     let state = fields.next()?;
     // State is field 3, the start time field 22.

@@ -23,7 +23,7 @@ use crate::spec::{Driver, DriverDecision};
 pub const TRIAL: &str = "guest-trial.json";
 
 /// What the guest's first process says, and ends the guest then.
-const WORD: &str = "regent: this machine boots guests";
+pub(crate) const WORD: &str = "regent: this machine boots guests";
 
 /// A guest of some MB takes one or two seconds to its first process; the rest is for a busy machine.
 const PATIENCE: &str = "15";

@@ -5,4 +5,5 @@ mod facts;
 mod guest;
 
 pub use examine::{Finding, State, examine, for_labs, for_machines};
+pub(crate) use guest::WORD;
 pub use guest::{Guests, TRIAL, accelerator, emulation_doubt, guests, try_guest};
