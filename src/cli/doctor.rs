@@ -6,9 +6,12 @@ use clap::Args;
 
 use super::context::Context;
 use super::failure::{Failure, Kind, Outcome};
+use crate::hypervisor::examine_host;
 use crate::machine::{self, Finding, State};
 
 /// Check everything that this machine needs, and say how to mend it
+///
+/// Looks at another host as well where cluster.yaml has its nodes there.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -29,7 +32,8 @@ impl Doctor {
                 "cannot try whether the processor runs guests: {why}"
             ));
         }
-        let findings = machine::examine(&context.global.state, &context.global.store);
+        let mut findings = machine::examine(&context.global.state, &context.global.store);
+        findings.extend(other_host(context));
         context.print(&table(&findings), &findings)?;
         let missing = findings
             .iter()
@@ -43,6 +47,20 @@ impl Doctor {
                 .hint("`sudo ./setup` in regent's source directory installs all of it"),
         )
     }
+}
+
+/// Looks at the host that the command's file names, if there is such a file and it names another one.
+fn other_host(context: &Context) -> Option<Finding> {
+    let uri = context.plan().ok()?.connect.remote()?.clone();
+    let subject = "other host".to_owned();
+    let state = match context.blocking("nothing was changed", move || examine_host(&uri)) {
+        Ok(what) => State::Fine { what },
+        Err(failure) => State::Missing {
+            what: failure.summary(),
+            mend: failure.hints().join("; "),
+        },
+    };
+    Some(Finding { subject, state })
 }
 
 fn table(findings: &[Finding]) -> String {

@@ -1,7 +1,8 @@
 //! `regent exec`
 
 use std::ffi::OsStr;
-use std::os::unix::process::CommandExt;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 
 use clap::Args;
 
@@ -34,21 +35,29 @@ impl Exec {
         let lab = context.lab(&context.plan()?)?;
         let mut words = self.command.into_iter();
         let program = words.next().unwrap_or_default();
-        Err(become_program(&lab, &program, words))
+        become_program(&lab, &program, words)
     }
 }
 
 /// Replaces this process by a program in the lab's network, with `KUBECONFIG` set, so that signals and the exit
-/// code need no forwarding. Returns only if that failed.
+/// code need no forwarding; returns only if that failed. Nodes on another host are reached through this process: there
+/// the program runs below it, and its exit code is passed on.
 pub(super) fn become_program(
     lab: &Lab,
     program: &str,
     args: impl IntoIterator<Item = impl AsRef<OsStr>>,
-) -> Failure {
-    let error = lab
-        .command(program)
+) -> Result<Outcome, Failure> {
+    let failed = |error: io::Error| Failure::operation(format!("cannot run `{program}`: {error}"));
+    let mut command = lab.command(program);
+    command
         .args(args)
-        .env("KUBECONFIG", lab.paths().kubeconfig())
-        .exec();
-    Failure::operation(format!("cannot run `{program}`: {error}"))
+        .env("KUBECONFIG", lab.paths().kubeconfig());
+    if !lab.is_remote() {
+        return Err(failed(command.exec()));
+    }
+    let status = command.status().map_err(failed)?;
+    // As a shell tells of a program that a signal has ended.
+    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+    let code = code.and_then(|code| u8::try_from(code).ok());
+    Ok(Outcome::Program(code.unwrap_or(u8::MAX)))
 }

@@ -1,5 +1,7 @@
 //! What can go wrong, seen from the outside: every library error mapped to a kind, hints and an exit code.
 
+mod mapping;
+
 use std::error::Error;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
@@ -7,15 +9,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::hypervisor::HypervisorError;
-use crate::image::{ImageError, LockError, ResolveError};
-use crate::lab::LabError;
-use crate::node::NodeError;
-use crate::recipe::RecipeError;
-use crate::site::SiteError;
 use crate::spec::Diagnostics;
-use crate::store::{FetchError, StoreError};
-use crate::verify::{EvidenceError, VerifyError};
 
 /// How a command ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +18,8 @@ pub enum Outcome {
     Done,
     /// A verdict is `fail` or `void`: exit code 1.
     NotPassed,
+    /// A program that was run in place of this one ended with this exit code.
+    Program(u8),
 }
 
 /// The kinds of failure; each has its exit code.
@@ -124,6 +120,11 @@ impl Failure {
         self.kind
     }
 
+    /// What to do about it, line by line.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     /// The error and its causes on one line.
     pub fn summary(&self) -> String {
         self.chain().join(": ")
@@ -203,144 +204,6 @@ fn disk_is_full(error: &(dyn Error + 'static)) -> bool {
         let io = cause.downcast_ref::<io::Error>();
         io.is_some_and(|error| error.kind() == ErrorKind::StorageFull)
     })
-}
-
-impl From<NodeError> for Failure {
-    fn from(error: NodeError) -> Self {
-        Self::operation(error)
-    }
-}
-
-impl From<HypervisorError> for Failure {
-    fn from(error: HypervisorError) -> Self {
-        match error {
-            HypervisorError::DaemonDead | HypervisorError::DaemonDied { .. } => {
-                Self::operation(error).hint("regent up")
-            }
-            HypervisorError::State { .. } => {
-                Self::operation(error).hint("`regent status` shows every node's state")
-            }
-            _ => Self::operation(error),
-        }
-    }
-}
-
-impl From<LabError> for Failure {
-    fn from(error: LabError) -> Self {
-        match error {
-            LabError::Missing { package, .. } => {
-                Self::machine(error).hint(format!("apt-get install {package}"))
-            }
-            LabError::Io { ref source, .. } if source.kind() == ErrorKind::PermissionDenied => {
-                Self::machine(error).hint("labs are root's: run it with sudo")
-            }
-            LabError::Busy { .. } => Self::operation(error)
-                .hint("wait for it, or end it; `down` then works from any state"),
-            LabError::NameTaken { .. } => Self::operation(error)
-                .hint("give this cluster another `name`, or take the other one down"),
-            LabError::Holder { .. } | LabError::Daemon { .. } => {
-                Self::operation(error).hint("`regent doctor` looks at what a lab needs")
-            }
-            LabError::Libvirt { source, .. } => (*source).into(),
-            _ => Self::operation(error),
-        }
-    }
-}
-
-impl From<VerifyError> for Failure {
-    fn from(error: VerifyError) -> Self {
-        Self::operation(error)
-    }
-}
-
-impl From<EvidenceError> for Failure {
-    fn from(error: EvidenceError) -> Self {
-        match error {
-            EvidenceError::Write { .. } => Self::operation(error),
-            _ => Self::usage(error),
-        }
-    }
-}
-
-impl From<ImageError> for Failure {
-    fn from(error: ImageError) -> Self {
-        match error {
-            ImageError::Store(error) => error.into(),
-            ImageError::LockFile(error) => error.into(),
-            ImageError::Version { .. } | ImageError::Lock { .. } => Self::usage(error),
-            _ => Self::operation(error),
-        }
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        let full = error.is_full();
-        match error {
-            StoreError::Tool { mend, .. } => Self::machine(error).hint(mend),
-            StoreError::Fetch(error) => error.into(),
-            _ if full => Self::new(Kind::Operation, error)
-                .hint("make room, or put the store elsewhere: REGENT_STORE; what is whole is kept"),
-            _ => Self::operation(error),
-        }
-    }
-}
-
-impl From<FetchError> for Failure {
-    fn from(error: FetchError) -> Self {
-        match error {
-            FetchError::NoMirror => Self::machine(error),
-            _ => Self::operation(error),
-        }
-    }
-}
-
-impl From<LockError> for Failure {
-    fn from(error: LockError) -> Self {
-        Self::usage(error)
-    }
-}
-
-impl From<ResolveError> for Failure {
-    fn from(error: ResolveError) -> Self {
-        match error {
-            ResolveError::Fetch(error) => error.into(),
-            _ => Self::operation(error),
-        }
-    }
-}
-
-impl From<SiteError> for Failure {
-    fn from(error: SiteError) -> Self {
-        match error {
-            SiteError::Hypervisor(error) => error.into(),
-            SiteError::Node(error) => error.into(),
-            SiteError::NoHostKey(_) => Self::operation(error)
-                .hint("the lab was made for another plan: `regent down`, then `regent up`"),
-        }
-    }
-}
-
-impl From<RecipeError> for Failure {
-    fn from(error: RecipeError) -> Self {
-        match error {
-            RecipeError::Node(error) => error.into(),
-            RecipeError::Boot { .. } => Self::operation(error)
-                .hint("all that it said is in nodes/NODE/console.log of the lab's directory"),
-            RecipeError::Hypervisor(error) => error.into(),
-            RecipeError::Changed(_) => Self::usage(error)
-                .hint("`regent down` and `regent up` make a new cluster of the changed file"),
-            RecipeError::Kubeadm { ref node, .. } => {
-                let hint = format!("the node's journal: regent logs {node}");
-                Self::operation(error).hint(hint)
-            }
-            RecipeError::Connectivity(_)
-            | RecipeError::Unhealthy { .. }
-            | RecipeError::NotConverging { .. } => Self::operation(error)
-                .hint("`regent status` shows each node, `regent up` tries again"),
-            _ => Self::operation(error),
-        }
-    }
 }
 
 #[cfg(test)]

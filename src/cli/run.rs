@@ -30,6 +30,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::NotPassed) => 1.into(),
+        Ok(Outcome::Program(code)) => code.into(),
         Err(failure) => failure.report(context.global.json),
     }
 }

@@ -42,7 +42,8 @@ impl Ssh {
         let host = format!("root@{}", node.address);
         let options = options(&lab, node)?;
         let args = options.iter().chain(iter::once(&host)).chain(&self.command);
-        Err(become_program(&lab, "ssh", args).hint("apt-get install openssh-client"))
+        become_program(&lab, "ssh", args)
+            .map_err(|failure| failure.hint("apt-get install openssh-client"))
     }
 }
 

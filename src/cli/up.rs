@@ -9,6 +9,7 @@ use serde_json::json;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::show::duration;
+use crate::hypervisor::examine_host;
 use crate::image;
 use crate::lab::Lab;
 use crate::machine::{self, Finding, State};
@@ -48,14 +49,16 @@ impl Up {
         context.warn(&file.warnings);
         context.need_root()?;
         let plan = file.plan;
-        need_programs(&plan)?;
+        need_programs(context, &plan)?;
         recipe::check_reachable(&paths, &plan)?;
         context.events().note(format!(
             "nodes are {} ({})",
             file.driver.driver, file.driver.reason
         ));
         let image = context.image(&plan)?;
-        context.warn_of_emulation(&image)?;
+        if plan.connect.remote().is_none() {
+            context.warn_of_emulation(&image)?;
+        }
         context.show.record(&paths.events());
         let lab = {
             let (plan, events) = (plan.clone(), context.events());
@@ -83,13 +86,19 @@ impl Up {
     }
 }
 
-/// Better said before an image is built: what the machine lacks for such a lab.
-fn need_programs(plan: &Plan) -> Result<(), Failure> {
-    let lab = match plan.connect {
-        Connect::Private => machine::for_labs(),
-        Connect::Uri(_) => Vec::new(),
-    };
-    refuse_missing(lab, "`./setup` installs all that a lab needs")?;
+/// Better said before an image is built: what such a lab needs, here or on the host that will have its nodes.
+fn need_programs(context: &Context, plan: &Plan) -> Result<(), Failure> {
+    match &plan.connect {
+        Connect::Private => {
+            refuse_missing(machine::for_labs(), "`./setup` installs all that a lab needs")?;
+        }
+        Connect::Uri(_) => {}
+        Connect::Remote(uri) => {
+            let uri = uri.clone();
+            context.blocking("nothing was done yet", move || examine_host(&uri))?;
+            return Ok(());
+        }
+    }
     match plan.driver {
         Driver::Lxc => Ok(()),
         // Not installed by default.
