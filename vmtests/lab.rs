@@ -234,6 +234,18 @@ impl Running {
         Ok(self.on(self.hypervisor.boot_identity(&node.name))?)
     }
 
+    /// Does something in the lab's network, for three seconds at most.
+    pub fn within<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<Option<T>> {
+        let limit = Duration::from_secs(3);
+        let work = self
+            .runtime
+            .spawn(async move { tokio::time::timeout(limit, work).await });
+        Ok(self.runtime.block_on(work)?.ok())
+    }
+
     /// Waits for something that needs no connection to a node.
     pub fn on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)

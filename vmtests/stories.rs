@@ -10,6 +10,7 @@ use crate::cluster::{Cluster, Told};
 use crate::etcd_stories;
 use crate::lab_stories;
 use crate::machine_stories;
+use crate::remote_stories;
 use crate::runner::{Story, Tell};
 
 /// Every story, in the order in which they are told. The first is the main one.
@@ -73,6 +74,10 @@ pub const ALL: &[Story] = &[
     Story {
         name: "machines_boot_and_lose_power",
         tell: Tell::Machines(machine_stories::machines_boot_and_lose_power),
+    },
+    Story {
+        name: "a_lab_on_another_host",
+        tell: Tell::Machines(remote_stories::a_lab_on_another_host),
     },
     Story {
         name: "etcd_keeps_its_word",
