@@ -22,7 +22,7 @@ use crate::stories::expect;
 pub fn a_lab_on_another_host(image: &NodeImage) -> Told {
     let host = OtherHost::start(image)?;
     let state = State::new()?;
-    let mut plan = planned_machines("iota", 1)?;
+    let mut plan = planned_machines("lambda", 1)?;
     plan.connect = host.uri().parse()?;
     let uri: RemoteUri = host.uri().parse()?;
     let node = plan.control_plane().next().ok_or("no node")?.clone();
@@ -160,7 +160,7 @@ fn commands(state: &State, uri: &RemoteUri) -> Result {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("cluster.yaml");
     let text = format!(
-        "apiVersion: regent/v1\nname: iota\ncontrolPlane: {{count: 1}}\nworkers: {{count: 1}}\nhypervisor: {{connect: \"{uri}\"}}\n"
+        "apiVersion: regent/v1\nname: lambda\ncontrolPlane: {{count: 1}}\nworkers: {{count: 1}}\nhypervisor: {{connect: \"{uri}\"}}\n"
     );
     std::fs::write(&file, text)?;
     let regent = |arguments: &[&str]| {

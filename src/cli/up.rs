@@ -90,7 +90,10 @@ impl Up {
 fn need_programs(context: &Context, plan: &Plan) -> Result<(), Failure> {
     match &plan.connect {
         Connect::Private => {
-            refuse_missing(machine::for_labs(), "`./setup` installs all that a lab needs")?;
+            refuse_missing(
+                machine::for_labs(),
+                "`./setup` installs all that a lab needs",
+            )?;
         }
         Connect::Uri(_) => {}
         Connect::Remote(uri) => {

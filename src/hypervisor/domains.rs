@@ -167,6 +167,11 @@ impl Inner {
     }
 }
 
+/// Whether the libvirt at a URI takes connections.
+pub(crate) fn answers(uri: &str) -> Result<()> {
+    Libvirt::open(uri, Box::new(|_, _, _| {})).map(drop)
+}
+
 /// Removes every domain with the cluster's tag, and its network, from a libvirt that is not the lab's own.
 pub(crate) fn sweep(place: &Place, driver: spec::Driver) -> Result<()> {
     let cluster = place.paths.cluster();

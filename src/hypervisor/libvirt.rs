@@ -56,7 +56,7 @@ impl Libvirt {
         Ok(libvirt)
     }
 
-    fn open(uri: &str, sink: events::Sink) -> Result<Self> {
+    pub(super) fn open(uri: &str, sink: events::Sink) -> Result<Self> {
         let failed = |error: Error| HypervisorError::Connect {
             uri: uri.to_owned(),
             code: error.code().to_raw(),

@@ -21,7 +21,7 @@ mod throttle;
 mod upload;
 
 pub use api::{Boot, DomainChange, DomainState, Hypervisor, NodeMedia};
-pub(crate) use domains::sweep;
+pub(crate) use domains::{answers, sweep};
 pub use error::HypervisorError;
 pub use fault::{Fault, SLOW_DISK, Strength};
 pub use remote::examine_host;

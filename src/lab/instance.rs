@@ -18,6 +18,7 @@ use super::network;
 use super::process::ProcessId;
 use super::{LabError, LabPaths, RemoteHost, Secrets, down, mounts, remote};
 use crate::event::Events;
+use crate::hypervisor;
 use crate::name::NodeName;
 use crate::plan::Plan;
 use crate::spec::{Connect, Driver, RemoteUri};
@@ -77,11 +78,17 @@ impl Lab {
             Some(_) => remote::reachable(plan),
             None => Vec::new(),
         };
-        // First, so that nothing is left on this machine if the other is out of reach.
-        let remote = log_in(paths, uri.as_deref(), &reachable, events).inspect_err(|_| {
-            // Refused, as it should be, where there is a lab already.
-            let _ = fs::remove_dir(paths.root());
-        })?;
+        let remote = match reach(paths, plan, &reachable, events) {
+            Ok(remote) => remote,
+            Err(error) => {
+                // Refused, as it should be, where there is a lab already.
+                if fs::remove_dir(paths.root()).is_ok() {
+                    let _ = lock.remove();
+                    let _ = paths.root().parent().map(fs::remove_dir);
+                }
+                return Err(error);
+            }
+        };
         Host::new().register(paths, &plan.connect, events)?;
         let secrets = Secrets::ensure(paths, plan.nodes.iter().map(|node| &node.name))?;
         let holder = match uri {
@@ -256,6 +263,27 @@ impl Record {
             holder,
             remote,
         }
+    }
+}
+
+/// Makes sure of a libvirt that is not the lab's own before anything else is done, so that nothing is left on this machine
+/// if it is out of reach; logs in to its host, where that is another one.
+fn reach(
+    paths: &LabPaths,
+    plan: &Plan,
+    reachable: &[SocketAddrV4],
+    events: &Events,
+) -> Result<Option<Arc<RemoteHost>>, LabError> {
+    match &plan.connect {
+        Connect::Private => Ok(None),
+        Connect::Uri(uri) => match hypervisor::answers(uri) {
+            Ok(()) => Ok(None),
+            Err(source) => Err(LabError::Libvirt {
+                uri: uri.clone(),
+                source: Box::new(source),
+            }),
+        },
+        Connect::Remote(uri) => log_in(paths, Some(uri.as_str()), reachable, events),
     }
 }
 

@@ -44,6 +44,9 @@ impl From<HypervisorError> for Failure {
                     "libvirt must run there: apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils",
                 )
             }
+            HypervisorError::Connect { .. } => Self::operation(error).hint(
+                "start it, such as with `systemctl start libvirtd`, or have a libvirt of the lab's own: `connect: private`",
+            ),
             HypervisorError::Lost { .. } => Self::operation(error)
                 .hint("the nodes live on as long as their host does: `regent up` goes on"),
             HypervisorError::State { .. } => {
