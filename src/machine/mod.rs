@@ -4,6 +4,6 @@ mod examine;
 mod facts;
 mod guest;
 
-pub use examine::{Finding, State, examine, for_labs, for_machines};
+pub use examine::{Finding, State, complete_path, examine, for_labs, for_machines};
 pub(crate) use guest::WORD;
 pub use guest::{Guests, TRIAL, accelerator, emulation_doubt, guests, try_guest};
