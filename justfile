@@ -32,9 +32,10 @@ check:
 bench RUNS="3":
     cargo test --quiet --locked --test vmtests -- --bench {{ RUNS }}
 
-# Build everything in the store again and compare the bits (root)
+# Build everything in the store again, for containers and machines, and compare the bits (root)
 reproduce:
-    cargo run --quiet --locked -- -f examples/ha.yaml store build --check
+    cargo run --quiet --locked -- -f examples/machines.yaml store build
+    cargo run --quiet --locked -- -f examples/machines.yaml store build --check
 
 # Accept what the snapshots show now; review the diff like code
 bless:

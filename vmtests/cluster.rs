@@ -239,7 +239,7 @@ const NOTES: (&str, &str) = ("default", "notes");
 
 /// How long a healed cluster may take until every check holds: a started node is Ready within 30 s, and CoreDNS
 /// then rolls out again.
-const RECOVERED: Duration = Duration::from_secs(90);
+pub const RECOVERED: Duration = Duration::from_secs(90);
 
 /// How often a condition of containers, and of machines, is looked at: each look costs a request, and an emulated API
 /// server a second.

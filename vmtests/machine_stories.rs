@@ -1,20 +1,17 @@
 //! Stories of virtual machines, without Kubernetes. Where the processor does not run guests it is emulated.
 
-use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use regent::event::Events;
+use futures::FutureExt;
 use regent::hypervisor::{DomainState, Fault, HypervisorError};
 use regent::image::NodeImage;
 use regent::lab::Lab;
-use regent::plan::Plan;
-use regent::site::Site;
 use regent::spec::Driver;
 
 use crate::cluster::{Cluster, Told};
 use crate::faults;
 use crate::lab::{Running, State, planned_control_plane, planned_machines};
+use crate::own_cluster;
 
 /// What a guest says of itself.
 const WHO: &str = "hostname; systemctl is-system-running --wait; systemctl is-active containerd || true
@@ -144,48 +141,31 @@ const SERVES: Duration = Duration::from_secs(360);
 
 /// Stock kubeadm makes a control plane on a machine; its power is cut, and it is there again with what it had stored.
 pub fn a_control_plane_loses_power(image: &NodeImage) -> Told {
-    let (state, plan) = (State::new()?, planned_control_plane("kappa")?);
-    // A thread of its own: one that has entered a lab's network stays there.
-    let told = thread::scope(|scope| {
-        let story = || control_plane(&state, &plan, image).map_err(|error| error.to_string());
-        scope.spawn(story).join()
-    });
-    let told = told.map_err(|_| "an assertion does not hold, see above")??;
-    state.down(&plan)?;
-    state.nothing_is_left()?;
-    Ok(told)
+    let plan = planned_control_plane("kappa")?;
+    own_cluster::tell(&plan, image, |cluster| control_plane(cluster).boxed_local())
 }
 
-fn control_plane(state: &State, plan: &Plan, image: &NodeImage) -> Told {
-    let node = &plan.control_plane().next().ok_or("no such node")?.name;
-    let lab = Arc::new(Lab::enter(&state.lab(plan), plan, &Events::none())?);
-    let runtime = lab.runtime()?;
-    lab.enter_network()?;
-    let told = runtime.block_on(async {
-        let parts = image.parts.clone();
-        let site = Site::open(plan.clone(), lab, parts, Events::none()).await?;
-        let cluster = Cluster::on(site, image.clone());
-        let begun = Instant::now();
-        // What is left of `up` then is CoreDNS, which takes as long again and says nothing about machines.
-        let ready = tokio::select! {
-            up = cluster.up() => up.map(|_| begun.elapsed())?,
-            ready = cluster.until_ready(node, true, INITIALISED) => ready?,
-        };
-        cluster.note("kept").await?;
-        cluster.cut(node).await?;
-        let begun = Instant::now();
-        cluster.start(node).await?;
-        cluster.until_noted("kept", SERVES).await?;
-        let serves = begun.elapsed();
-        cluster.until_kubelet_lives(node, SERVES).await?;
-        cluster.until_ready(node, true, SERVES).await?;
-        let again = begun.elapsed();
-        let accelerator = cluster.site.hypervisor.accelerator(node).await?;
-        let accelerator = accelerator.ok_or("a machine without processors")?;
-        Ok(format!(
-            "{accelerator}: Ready after {ready:.0?}; after a power cut its data after {serves:.0?}, Ready after {again:.0?}"
-        ))
-    });
-    runtime.shutdown_background();
-    told
+async fn control_plane(cluster: &Cluster) -> Told {
+    let mut nodes = cluster.site.plan.control_plane();
+    let node = &nodes.next().ok_or("no such node")?.name;
+    let begun = Instant::now();
+    // What is left of `up` then is CoreDNS, which takes as long again and says nothing about machines.
+    let ready = tokio::select! {
+        up = cluster.up() => up.map(|_| begun.elapsed())?,
+        ready = cluster.until_ready(node, true, INITIALISED) => ready?,
+    };
+    cluster.note("kept").await?;
+    cluster.cut(node).await?;
+    let begun = Instant::now();
+    cluster.start(node).await?;
+    cluster.until_noted("kept", SERVES).await?;
+    let serves = begun.elapsed();
+    cluster.until_kubelet_lives(node, SERVES).await?;
+    cluster.until_ready(node, true, SERVES).await?;
+    let again = begun.elapsed();
+    let accelerator = cluster.site.hypervisor.accelerator(node).await?;
+    let accelerator = accelerator.ok_or("a machine without processors")?;
+    Ok(format!(
+        "{accelerator}: Ready after {ready:.0?}; after a power cut its data after {serves:.0?}, Ready after {again:.0?}"
+    ))
 }

@@ -29,6 +29,7 @@ mod lab;
 mod lab_stories;
 mod machine_stories;
 mod other_host;
+mod own_cluster;
 mod place;
 mod remote_stories;
 mod runner;

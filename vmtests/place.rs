@@ -7,9 +7,10 @@ use regent::cluster_file::ClusterFile;
 use regent::event::Events;
 use regent::image::{self, NodeImage};
 use regent::lab::LabPaths;
+use regent::machine::{self, Guests};
 use regent::name::ClusterName;
 use regent::plan::Plan;
-use regent::spec::{Driver, DriverDecision, Machine};
+use regent::spec::{Driver, Machine};
 
 /// The cluster's file.
 pub const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vmtests/cluster.yaml");
@@ -22,30 +23,31 @@ pub struct Place {
 }
 
 impl Place {
-    /// Reads the file and builds what the store lacks.
+    /// Reads the file, decides on the kind of nodes as `regent up` would, and builds what the store lacks.
     pub fn open(events: &Events) -> Result<Self, Box<dyn Error>> {
         let (state, store) = directories();
-        let plan = ClusterFile::read(Utf8Path::new(FILE), &Machine::default(), containers)?.plan;
+        if machine::guests(&state) == Guests::Untried {
+            let (kernel, initrd) = image::realise_kernel(&store, events)?;
+            machine::try_guest(&state, &kernel, &initrd);
+        }
+        let auto = |_: &ClusterName| machine::guests(&state).decision();
+        let file = ClusterFile::read(Utf8Path::new(FILE), &Machine::default(), auto)?;
+        events.note(format!(
+            "nodes are {} ({})",
+            file.driver.driver, file.driver.reason
+        ));
         Ok(Self {
-            paths: LabPaths::new(&state, &plan.cluster),
-            image: image::realise(&store, plan.kubernetes, plan.driver, events)?,
-            plan,
+            paths: LabPaths::new(&state, &file.plan.cluster),
+            image: image::realise(&store, file.plan.kubernetes, file.plan.driver, events)?,
+            plan: file.plan,
         })
     }
 
-    /// Builds what virtual machines boot, as far as the store lacks it.
-    pub fn machine_image(&self, events: &Events) -> Result<NodeImage, Box<dyn Error>> {
+    /// Builds what nodes of a kind boot, as far as the store lacks it.
+    pub fn image_of(&self, driver: Driver, events: &Events) -> Result<NodeImage, Box<dyn Error>> {
         let (_, store) = directories();
         let version = self.plan.kubernetes;
-        Ok(image::realise(&store, version, Driver::Qemu, events)?)
-    }
-}
-
-/// The shared cluster's nodes are containers everywhere, so that its figures can be compared.
-fn containers(_: &ClusterName) -> DriverDecision {
-    DriverDecision {
-        driver: Driver::Lxc,
-        reason: "the stories are written for containers".to_owned(),
+        Ok(image::realise(&store, version, driver, events)?)
     }
 }
 

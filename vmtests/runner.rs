@@ -11,6 +11,7 @@ use regent::cli::show::{Face, Show, duration};
 use regent::image::NodeImage;
 use regent::lab::Lab;
 use regent::machine::{self, Finding, State};
+use regent::spec::Driver;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench;
@@ -25,9 +26,9 @@ pub struct Story {
 
 /// How a story is told.
 pub enum Tell {
-    /// On labs of its own, while the shared cluster is not there.
+    /// On labs of containers of its own, while the shared cluster is not there.
     Alone(fn(&NodeImage) -> Told),
-    /// The same, with what virtual machines boot. Skipped where what they need is not installed.
+    /// The same with virtual machines. Skipped where what they need is not installed.
     Machines(fn(&NodeImage) -> Told),
     /// On the shared cluster.
     Shared(for<'a> fn(&'a Cluster) -> LocalBoxFuture<'a, Told>),
@@ -146,19 +147,12 @@ fn tell_all(stories: &[&'static Story], count: &mut Count) -> Result<(), Box<dyn
     for story in stories {
         match story.tell {
             Tell::Alone(tell) => {
-                let begin = begin(story.name);
-                count.end(story.name, &show, begin, hear(tell, &place.image));
+                tell_alone(story.name, tell, Driver::Lxc, &place, &show, count);
             }
-            Tell::Machines(tell) => {
-                if let Some(lacking) = lacking(machine::for_machines()) {
-                    count.skip(story.name, &lacking);
-                    continue;
-                }
-                let begin = begin(story.name);
-                let image = place.machine_image(&show.events());
-                let told = image.and_then(|image| hear(tell, &image));
-                count.end(story.name, &show, begin, told);
-            }
+            Tell::Machines(tell) => match lacking(machine::for_machines()) {
+                Some(lacking) => count.skip(story.name, &lacking),
+                None => tell_alone(story.name, tell, Driver::Qemu, &place, &show, count),
+            },
             Tell::Shared(tell) => shared.push((story.name, tell)),
         }
         if interrupted.is_cancelled() {
@@ -184,6 +178,21 @@ fn tell_all(stories: &[&'static Story], count: &mut Count) -> Result<(), Box<dyn
         .map_err(Into::into);
     count.end("nothing_is_left", &show, begin, told);
     Ok(())
+}
+
+/// Tells a story that makes labs of its own, with what their nodes boot.
+fn tell_alone(
+    name: &'static str,
+    tell: fn(&NodeImage) -> Told,
+    driver: Driver,
+    place: &Place,
+    show: &Show,
+    count: &mut Count,
+) {
+    let begin = begin(name);
+    let image = place.image_of(driver, &show.events());
+    let told = image.and_then(|image| hear(tell, &image));
+    count.end(name, show, begin, told);
 }
 
 /// Hears a story to its end; one whose assertion fails has failed, and the others are told all the same.

@@ -10,6 +10,7 @@ use crate::cluster::{Cluster, Told};
 use crate::etcd_stories;
 use crate::lab_stories;
 use crate::machine_stories;
+use crate::own_cluster;
 use crate::remote_stories;
 use crate::runner::{Story, Tell};
 
@@ -70,6 +71,10 @@ pub const ALL: &[Story] = &[
     Story {
         name: "killed_at_any_moment",
         tell: Tell::Alone(lab_stories::killed_at_any_moment),
+    },
+    Story {
+        name: "the_other_choices_make_a_cluster",
+        tell: Tell::Alone(own_cluster::the_other_choices_make_a_cluster),
     },
     Story {
         name: "machines_boot_and_lose_power",
