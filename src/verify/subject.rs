@@ -9,6 +9,9 @@ use super::etcd::Etcd;
 use super::evidence::Subject;
 use crate::site::Site;
 
+/// Among the versions, what ran the processors of virtual machines.
+pub(super) const ACCELERATOR: &str = "accelerator";
+
 /// Asks the running cluster for its versions, and hashes everything that regent generated for it. What does not
 /// answer is left out: an incomplete list is better than no run.
 pub(super) async fn subject(site: &Site, api: &Api, etcd: &Etcd) -> Subject {
@@ -21,7 +24,7 @@ pub(super) async fn subject(site: &Site, api: &Api, etcd: &Etcd) -> Subject {
     if let Some(node) = site.plan.nodes.first()
         && let Ok(Some(accelerator)) = site.hypervisor.accelerator(&node.name).await
     {
-        versions.insert("accelerator".to_owned(), accelerator.to_string());
+        versions.insert(ACCELERATOR.to_owned(), accelerator.to_string());
     }
     for node in api.nodes().await.unwrap_or_default() {
         let name = node.metadata.name.unwrap_or_default();

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::sample::Probe;
+use super::subject::ACCELERATOR;
 use super::verdict::{Ruling, Verdict};
+use crate::render::libvirt::Accelerator;
 
 /// Returns the verdict in one line:
 /// `PASS etcd leader m2 lost power: new connections 1.1 s, writes 1.8 s, 0 of 259 acknowledged writes lost`.
@@ -37,7 +39,18 @@ pub fn headline(verdict: &Verdict) -> String {
     } else {
         format!("{} acknowledged writes not checked", ledger.acknowledged)
     };
-    format!("{word} {words}: {outages}, {data}")
+    let emulated = if is_emulated(verdict) {
+        " (emulated: real machines take other times)"
+    } else {
+        ""
+    };
+    format!("{word} {words}: {outages}, {data}{emulated}")
+}
+
+/// Whether the nodes' processors were emulated, so that no time in the verdict is that of a real machine.
+pub(super) fn is_emulated(verdict: &Verdict) -> bool {
+    let accelerator = verdict.subject.versions.get(ACCELERATOR);
+    accelerator.is_some_and(|accelerator| *accelerator == Accelerator::Emulated.to_string())
 }
 
 /// Returns the verdict as a short text: the headline, its reasons, and what was measured.

@@ -13,7 +13,7 @@ use crate::verify::clock::Moment;
 use crate::verify::error::VerifyError;
 use crate::verify::evidence::{Evidence, pretty, write_file};
 use crate::verify::outage::Window;
-use crate::verify::summary::{facts, headline, word};
+use crate::verify::summary::{facts, headline, is_emulated, word};
 use crate::verify::verdict::Verdict;
 
 const TEMPLATE: &str = include_str!("report.html");
@@ -68,6 +68,7 @@ pub(super) fn page(evidence: &Evidence, verdict: &Verdict) -> Result<String, min
         v => Value::from(Serde(verdict)),
         word => word(verdict.verdict),
         headline => headline(verdict),
+        emulated => is_emulated(verdict),
         probes => probes(verdict),
         budgets => budgets(verdict),
         facts => facts(verdict),

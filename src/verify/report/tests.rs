@@ -85,3 +85,16 @@ fn the_report_needs_nothing_else() {
         assert!(!html.contains(reference), "{reference}");
     }
 }
+
+#[test]
+fn emulated_times_are_called_so() {
+    let mut verdict = judge(&evidence());
+    let real = headline(&verdict);
+    let versions = &mut verdict.subject.versions;
+    versions.insert("accelerator".to_owned(), "emulated".to_owned());
+    let said = "(emulated: real machines take other times)";
+    assert_eq!(headline(&verdict), format!("{real} {said}"));
+    let page = page(&evidence(), &verdict).unwrap();
+    assert_eq!(page.matches("(emulated processors)").count(), 5);
+    assert!(page.contains(said));
+}
