@@ -71,7 +71,7 @@ impl Cluster {
 
     /// Waits until every health check holds.
     pub async fn healthy(&self, deadline: Duration) -> Result<(), Box<dyn Error>> {
-        let kubernetes = self.kubernetes().await?;
+        let kubernetes = self.answers().await?;
         until(
             "the cluster is healthy",
             self.within(deadline),
@@ -227,10 +227,6 @@ impl Cluster {
     async fn answers(&self) -> Result<Kubernetes, String> {
         let connected = Kubernetes::connect(&self.site.kubeconfig()).await;
         connected.map_err(|error| error.to_string())
-    }
-
-    async fn kubernetes(&self) -> Result<Kubernetes, Box<dyn Error>> {
-        Ok(Kubernetes::connect(&self.site.kubeconfig()).await?)
     }
 }
 
