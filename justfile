@@ -15,13 +15,21 @@ vmtest *SCENARIOS:
 e2e:
     REGENT_VMTEST=1 cargo test --quiet --locked --test vmtests -- --all
 
-# The long scenarios: ten leaders lost in a row, ten minutes of full load; half an hour (root)
+# The long scenarios: every failpoint from nothing, ten leaders lost in a row, ten minutes of full load; an hour (root)
 soak:
     REGENT_VMTEST=1 cargo test --quiet --locked --test vmtests -- --soak
 
 # The tests that need no cluster
 test:
     cargo test --quiet --locked
+
+# Promises broken on purpose, one by one: the verdict must notice each
+sabotage:
+    cargo test --quiet --locked --lib -- verify::judge::sabotage
+
+# Mutants of what decides a verdict: its tests must notice each (needs cargo-mutants; hours; `--shard 0/8` is a part of it)
+mutants *ARGS:
+    cargo mutants {{ ARGS }} -- --locked --lib -- verify::judge verify::ledger verify::outage
 
 # Format and lints
 check:

@@ -1,12 +1,15 @@
-//! `cluster.yaml` on the disk: read, with the manifests that it names, and planned.
+//! `cluster.yaml` on the disk: read, with what it names beside it, and planned.
 
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::beside::{self, BesideError};
+use crate::lab::LabError;
 use crate::name::ClusterName;
-use crate::plan::{self, Plan};
-use crate::spec::{self, Diagnostics, DriverChoice, DriverDecision, Machine};
+use crate::plan::{self, Beside, Plan};
+use crate::spec::{self, Diagnostics, Driver, DriverChoice, DriverDecision, Machine};
+use crate::yaml::{self, Value};
 
 /// A file that is valid, and its plan.
 #[derive(Debug)]
@@ -34,8 +37,14 @@ pub enum ClusterFileError {
         #[source]
         source: io::Error,
     },
+    /// What stands beside it is of no use.
+    #[error(transparent)]
+    Beside(#[from] BesideError),
+    /// What kind of node the cluster has, or would have, cannot be found out.
+    #[error(transparent)]
+    Lab(LabError),
     /// The file is wrong.
-    #[error("{} mistakes in the cluster's file", .0.errors())]
+    #[error("the cluster's file has {}", mistakes(.0))]
     Wrong(Diagnostics),
 }
 
@@ -44,42 +53,105 @@ impl ClusterFile {
     /// cluster.
     ///
     /// # Errors
-    /// When the file or a manifest cannot be read, or the file is wrong.
+    /// When the file, a manifest or a patch cannot be read, or is wrong.
     pub fn read(
         path: &Utf8Path,
         machine: &Machine,
-        auto: impl FnOnce(&ClusterName) -> DriverDecision,
+        auto: impl FnOnce(&ClusterName) -> Result<DriverDecision, LabError>,
+    ) -> Result<Self, ClusterFileError> {
+        Self::read_with(path, machine, auto, true)
+    }
+
+    /// The same without what stands beside the file: neither manifests nor patches are looked at.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is wrong.
+    pub fn read_alone(
+        path: &Utf8Path,
+        machine: &Machine,
+        auto: impl FnOnce(&ClusterName) -> Result<DriverDecision, LabError>,
+    ) -> Result<Self, ClusterFileError> {
+        Self::read_with(path, machine, auto, false)
+    }
+
+    fn read_with(
+        path: &Utf8Path,
+        machine: &Machine,
+        auto: impl FnOnce(&ClusterName) -> Result<DriverDecision, LabError>,
+        whole: bool,
     ) -> Result<Self, ClusterFileError> {
         let text = std::fs::read_to_string(path).map_err(unreadable(path))?;
         let loaded = spec::load(&text, path.as_str(), machine).map_err(ClusterFileError::Wrong)?;
-        let manifests = match &loaded.spec.manifests {
-            Some(directory) => manifests(&path.with_file_name(directory))?,
-            None => Vec::new(),
+        let beside = match whole {
+            true => beside::read(&loaded.spec, path)?,
+            false => Beside::default(),
         };
         let hypervisor = &loaded.spec.hypervisor;
         let choice = hypervisor.driver;
-        let driver = choice.resolve(&hypervisor.connect, || auto(&loaded.spec.name));
+        let mut failed = None;
+        let driver = choice.resolve(&hypervisor.connect, || {
+            auto(&loaded.spec.name).unwrap_or_else(|error| {
+                failed = Some(error);
+                DriverDecision {
+                    driver: Driver::Lxc,
+                    reason: String::new(),
+                }
+            })
+        });
+        if let Some(error) = failed {
+            return Err(ClusterFileError::Lab(error));
+        }
         Ok(Self {
             choice,
-            plan: plan::derive(&loaded.spec, driver.driver, manifests),
+            plan: plan::derive(&loaded.spec, driver.driver, beside),
             driver,
             warnings: loaded.warnings,
         })
     }
 }
 
-/// The manifests of a directory, as name and text, in the order of their names whatever the locale.
-fn manifests(directory: &Utf8Path) -> Result<Vec<(String, String)>, ClusterFileError> {
-    let mut manifests = Vec::new();
-    for entry in directory.read_dir_utf8().map_err(unreadable(directory))? {
-        let path = entry.map_err(unreadable(directory))?.into_path();
-        if matches!(path.extension(), Some("yaml" | "yml" | "json")) {
-            let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
-            manifests.push((path.file_name().unwrap_or_default().to_owned(), text));
-        }
+/// Reads the cluster's name from a file, whatever else is wrong with it and whatever it names.
+///
+/// # Errors
+/// When the file cannot be read, or the name cannot be found in it.
+pub fn name(path: &Utf8Path) -> Result<ClusterName, ClusterFileError> {
+    let text = std::fs::read_to_string(path).map_err(unreadable(path))?;
+    if let Some(name) = name_in(&text) {
+        return Ok(name);
     }
-    manifests.sort();
-    Ok(manifests)
+    match spec::load(&text, path.as_str(), &Machine::default()) {
+        Ok(loaded) => Ok(loaded.spec.name),
+        Err(diagnostics) => Err(ClusterFileError::Wrong(diagnostics)),
+    }
+}
+
+fn name_in(text: &str) -> Option<ClusterName> {
+    if let Ok(Some(root)) = yaml::parse(text)
+        && let Value::Mapping(entries) = root.value
+    {
+        let is_name = |key: &Value| matches!(key, Value::Scalar { text, .. } if text == "name");
+        let mut named = entries.into_iter().filter(|(key, _)| is_name(&key.value));
+        return match (named.next()?.1.value, named.next()) {
+            (Value::Scalar { text, .. }, None) => text.parse().ok(),
+            // Twice is as good as never.
+            _ => None,
+        };
+    }
+    // No YAML any more: a line that says nothing else.
+    let mut named = text.lines().filter_map(|line| line.strip_prefix("name:"));
+    let said = named.next()?.split('#').next()?.trim();
+    match named.next() {
+        None => said.trim_matches(['"', '\'']).parse().ok(),
+        Some(_) => None,
+    }
+}
+
+/// How many mistakes there are, in words.
+fn mistakes(diagnostics: &Diagnostics) -> String {
+    match diagnostics.errors() {
+        1 => "a mistake".to_owned(),
+        errors => format!("{errors} mistakes"),
+    }
 }
 
 fn unreadable(path: &Utf8Path) -> impl FnOnce(io::Error) -> ClusterFileError {
@@ -90,13 +162,12 @@ fn unreadable(path: &Utf8Path) -> impl FnOnce(io::Error) -> ClusterFileError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Driver;
 
-    fn auto(_: &ClusterName) -> DriverDecision {
-        DriverDecision {
+    fn auto(_: &ClusterName) -> Result<DriverDecision, LabError> {
+        Ok(DriverDecision {
             driver: Driver::Lxc,
             reason: String::new(),
-        }
+        })
     }
 
     fn write(directory: &Utf8Path, name: &str, text: &str) -> Utf8PathBuf {
@@ -107,20 +178,53 @@ mod tests {
     }
 
     #[test]
-    fn manifests_stand_beside_the_file_and_come_in_order() {
+    fn manifests_stand_beside_the_file() {
         let scratch = tempfile::tempdir().unwrap();
         let directory = Utf8Path::from_path(scratch.path()).unwrap();
         let text = "apiVersion: regent/v1\nname: demo\nmanifests: apps\n";
         let file = write(directory, "cluster.yaml", text);
-        write(directory, "apps/20-b.yml", "b");
-        write(directory, "apps/10-a.yaml", "a");
-        write(directory, "apps/README.md", "not a manifest");
+        let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+        write(directory, "apps/a.yaml", map);
         let read = ClusterFile::read(&file, &Machine::default(), auto).unwrap();
-        let expected = [("10-a.yaml", "a"), ("20-b.yml", "b")];
-        assert_eq!(
-            read.plan.manifests,
-            expected.map(|(name, text)| (name.to_owned(), text.to_owned()))
-        );
+        assert_eq!(read.plan.manifests, [("a.yaml".to_owned(), map.to_owned())]);
+    }
+
+    /// `down` and `status` need the name and nothing else.
+    #[test]
+    fn a_name_is_found_in_a_file_that_is_broken_elsewhere() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = Utf8Path::from_path(scratch.path()).unwrap();
+        for text in [
+            "apiVersion: regent/v1\nname: demo\n",
+            "name: demo\nmanifests: nowhere\ncontrolPlane: {count: 99}\n",
+            "name: \"demo\" # mine\nworkers: [\n",
+            "workers:\n\tcount: 2\nname: demo\n",
+            "{name: demo}",
+        ] {
+            let file = write(directory, "cluster.yaml", text);
+            assert_eq!(name(&file).unwrap().as_str(), "demo", "{text}");
+        }
+        for text in [
+            "",
+            "name: Demo\n",
+            "name: a\nname: b\n",
+            "workers: [\n",
+            "- name: demo\n",
+        ] {
+            let file = write(directory, "cluster.yaml", text);
+            name(&file).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_file_can_be_read_without_its_manifests() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = Utf8Path::from_path(scratch.path()).unwrap();
+        let text = "apiVersion: regent/v1\nname: demo\nmanifests: nowhere\n";
+        let file = write(directory, "cluster.yaml", text);
+        let read = ClusterFile::read_alone(&file, &Machine::default(), auto).unwrap();
+        assert_eq!(read.plan.manifests, []);
+        ClusterFile::read(&file, &Machine::default(), auto).unwrap_err();
     }
 
     #[test]

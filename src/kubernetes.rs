@@ -1,14 +1,21 @@
 //! The cluster's API as regent needs it to orchestrate: the only user of `kube`. (The probes of
 //! [`crate::verify`] speak HTTP themselves: a client library's pooling and retrying would hide what they measure.)
 
+mod addons;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::coordination::v1::Lease;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::coordination::v1 as coordination;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
-use kube::api::{Api, ListParams, Patch, PatchParams, Resource};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Resource};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use sha2::{Digest, Sha256};
 
 use crate::name::NodeName;
 
@@ -40,12 +47,24 @@ pub enum KubernetesError {
     },
 }
 
+impl KubernetesError {
+    /// Whether the API server knows who asks, and does not let them.
+    pub fn is_forbidden(&self) -> bool {
+        match self {
+            Self::Request { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if status.code == 403)
+            }
+            Self::Kubeconfig { .. } => false,
+        }
+    }
+}
+
 /// A client of the cluster's API, through the load balancer. Must be used on the lab's runtime. Cheap to clone.
 #[derive(Clone)]
 pub struct Kubernetes(kube::Client);
 
 /// A node as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeStatus {
     /// Its name.
     pub name: String,
@@ -59,6 +78,25 @@ pub struct NodeStatus {
     pub address: Option<String>,
     /// kubelet's version, `v1.35.4`.
     pub kubelet: String,
+    /// Whether it has the label of a control-plane node.
+    pub control_plane: bool,
+    /// Whether it is cordoned.
+    pub unschedulable: bool,
+    /// Its taints, as `key=value:effect`.
+    pub taints: Vec<String>,
+    /// The range of its pods.
+    pub pod_cidr: Option<String>,
+    /// Its conditions other than `Ready` that are `True`, such as `MemoryPressure`.
+    pub conditions: Vec<String>,
+}
+
+/// A lease that a kubelet renews.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lease {
+    /// When it was renewed last, by the clock of who holds it.
+    pub renewed: Option<Timestamp>,
+    /// For how long that counts.
+    pub seconds: i32,
 }
 
 /// A deployment's rollout.
@@ -68,12 +106,14 @@ pub struct Rollout {
     pub wanted: i32,
     /// How many are updated and available.
     pub available: i32,
+    /// Whether the controller has reported since the deployment was changed last.
+    pub observed: bool,
 }
 
 impl Rollout {
     /// Whether every wanted replica is there.
     pub fn complete(self) -> bool {
-        self.available >= self.wanted
+        self.observed && self.available >= self.wanted
     }
 }
 
@@ -90,6 +130,8 @@ pub struct PodStatus {
     pub ready: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
+    /// Its containers as its kubelet last reported them, by the runtime's identifiers; none while one does not run.
+    pub containers: Vec<String>,
 }
 
 impl Kubernetes {
@@ -103,6 +145,8 @@ impl Kubernetes {
         let mut config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
             .await
             .map_err(error)?;
+        // kube takes it from the environment, where it is meant for downloads.
+        config.proxy_url = None;
         config.connect_timeout = Some(ANSWER);
         config.read_timeout = Some(ANSWER);
         config.write_timeout = Some(ANSWER);
@@ -143,6 +187,7 @@ impl Kubernetes {
             Rollout {
                 wanted,
                 available: status.available_replicas.unwrap_or(0).min(updated),
+                observed: status.observed_generation >= deployment.metadata.generation,
             }
         }))
     }
@@ -163,9 +208,66 @@ impl Kubernetes {
         Ok(pods.into_iter().map(pod_status).collect())
     }
 
+    /// Returns every kubelet's lease, by the node's name.
+    pub async fn leases(&self) -> Result<BTreeMap<String, Lease>, KubernetesError> {
+        let api: Api<coordination::Lease> = Api::namespaced(self.0.clone(), "kube-node-lease");
+        let leases = self.list(api, "", "list the leases").await?;
+        let read = |lease: coordination::Lease| {
+            let spec = lease.spec.unwrap_or_default();
+            let lease_of = Lease {
+                renewed: spec.renew_time.map(|time| time.0),
+                seconds: spec.lease_duration_seconds.unwrap_or(40),
+            };
+            (lease.metadata.name.unwrap_or_default(), lease_of)
+        };
+        Ok(leases.into_iter().map(read).collect())
+    }
+
+    /// Returns what of `kubeadm init`'s work in the API is missing: an `init` that was interrupted stops before it.
+    pub async fn unfounded(&self) -> Result<Vec<String>, KubernetesError> {
+        let maps = |namespace| Api::<ConfigMap>::namespaced(self.0.clone(), namespace);
+        let error = |source| KubernetesError::Request {
+            what: "show what kubeadm made",
+            source: Box::new(source),
+        };
+        let deployments: Api<Deployment> = Api::namespaced(self.0.clone(), "kube-system");
+        let daemons: Api<DaemonSet> = Api::namespaced(self.0.clone(), "kube-system");
+        let (system, public) = (maps("kube-system"), maps("kube-public"));
+        let (config, kubelet, info, dns, proxy) = futures::try_join!(
+            system.get_opt("kubeadm-config"),
+            system.get_opt("kubelet-config"),
+            public.get_opt("cluster-info"),
+            deployments.get_opt("coredns"),
+            daemons.get_opt("kube-proxy"),
+        )
+        .map_err(error)?;
+        let there = [
+            ("ConfigMap kube-system/kubeadm-config", config.is_some()),
+            ("ConfigMap kube-system/kubelet-config", kubelet.is_some()),
+            ("ConfigMap kube-public/cluster-info", info.is_some()),
+            ("Deployment kube-system/coredns", dns.is_some()),
+            ("DaemonSet kube-system/kube-proxy", proxy.is_some()),
+        ];
+        let missing = there.into_iter().filter(|(_, there)| !there);
+        Ok(missing.map(|(what, _)| what.to_owned()).collect())
+    }
+
+    /// Deletes a Node. Does nothing where there is none.
+    pub async fn delete_node(&self, name: &str) -> Result<(), KubernetesError> {
+        let api: Api<Node> = Api::all(self.0.clone());
+        match api.delete(name, &DeleteParams::default()).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(source) => Err(KubernetesError::Request {
+                what: "delete a Node",
+                source: Box::new(source),
+            }),
+        }
+    }
+
     /// Returns who holds a lease of `kube-system`; none if nobody does.
     pub async fn lease_holder(&self, name: &str) -> Result<Option<String>, KubernetesError> {
-        let api: Api<Lease> = Api::namespaced(self.0.clone(), "kube-system");
+        let api: Api<coordination::Lease> = Api::namespaced(self.0.clone(), "kube-system");
         let lease = api
             .get_opt(name)
             .await
@@ -282,8 +384,58 @@ fn http_get(path: &str) -> Result<hyper::Request<Vec<u8>>, hyper::http::Error> {
     hyper::Request::get(path).body(Vec::new())
 }
 
+/// Examines a kubeconfig file: returns the SHA-256 (in hexadecimal) of the CA certificate that it trusts, if its server is
+/// `endpoint` and its client certificate is valid now; else why it is of no use.
+pub fn examine(path: &Utf8Path, endpoint: &str) -> Result<String, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let file = Kubeconfig::from_yaml(&text).map_err(|error| error.to_string())?;
+    let cluster = file
+        .clusters
+        .first()
+        .and_then(|named| named.cluster.as_ref());
+    let cluster = cluster.ok_or("it names no cluster")?;
+    if cluster.server.as_deref() != Some(endpoint) {
+        return Err(format!("its server is not {endpoint}"));
+    }
+    let data = cluster.certificate_authority_data.as_deref();
+    let ca = STANDARD
+        .decode(data.ok_or("it has no certificate authority")?.trim())
+        .map_err(|error| format!("its certificate authority: {error}"))?;
+    if certificate_ended(text.as_bytes()) {
+        return Err("its client certificate has ended, or is none".to_owned());
+    }
+    Ok(Sha256::digest(&ca)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+/// Whether the client certificate of a kubeconfig has ended, or is none.
+pub fn certificate_ended(kubeconfig: &[u8]) -> bool {
+    let ends = || {
+        let file = Kubeconfig::from_yaml(std::str::from_utf8(kubeconfig).ok()?).ok()?;
+        let user = file.auth_infos.into_iter().next()?.auth_info?;
+        let pem = STANDARD.decode(user.client_certificate_data?.trim()).ok()?;
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).ok()?;
+        Some(pem.parse_x509().ok()?.validity().not_after.timestamp())
+    };
+    ends().is_none_or(|ends| ends <= Timestamp::now().as_second())
+}
+
 fn node_status(node: Node) -> NodeStatus {
+    let labels = node.metadata.labels.unwrap_or_default();
+    let spec = node.spec.unwrap_or_default();
+    let taint = |taint: &k8s_openapi::api::core::v1::Taint| {
+        let value = taint.value.as_deref().unwrap_or_default();
+        format!("{}={value}:{}", taint.key, taint.effect)
+    };
+    let taints = spec.taints.iter().flatten().map(taint).collect();
     let status = node.status.unwrap_or_default();
+    let others = status.conditions.iter().flatten();
+    let conditions = others
+        .filter(|condition| condition.type_ != "Ready" && condition.status == "True")
+        .map(|condition| condition.type_.clone())
+        .collect();
     let ready = status
         .conditions
         .iter()
@@ -308,14 +460,25 @@ fn node_status(node: Node) -> NodeStatus {
             .node_info
             .map(|info| info.kubelet_version)
             .unwrap_or_default(),
+        control_plane: labels.contains_key("node-role.kubernetes.io/control-plane"),
+        unschedulable: spec.unschedulable.unwrap_or(false),
+        taints,
+        pod_cidr: spec.pod_cidr,
+        conditions,
     }
 }
 
 fn pod_status(pod: Pod) -> PodStatus {
-    let conditions = pod
-        .status
-        .and_then(|status| status.conditions)
-        .unwrap_or_default();
+    let status = pod.status.unwrap_or_default();
+    let containers = status.container_statuses.unwrap_or_default();
+    let running = |container: &k8s_openapi::api::core::v1::ContainerStatus| {
+        container.state.as_ref()?.running.as_ref()?;
+        // `containerd://` and the identifier.
+        let (_, identifier) = container.container_id.as_deref()?.split_once("://")?;
+        Some(identifier.to_owned())
+    };
+    let containers: Option<Vec<_>> = containers.iter().map(running).collect();
+    let conditions = status.conditions.unwrap_or_default();
     PodStatus {
         name: pod.metadata.name.unwrap_or_default(),
         uid: pod.metadata.uid.unwrap_or_default(),
@@ -324,5 +487,6 @@ fn pod_status(pod: Pod) -> PodStatus {
             .iter()
             .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
+        containers: containers.unwrap_or_default(),
     }
 }

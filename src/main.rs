@@ -1,10 +1,9 @@
 //! `regent`, the program. Everything is in the library.
 
-use std::process::ExitCode;
-
 use tracing_subscriber::EnvFilter;
 
-fn main() -> ExitCode {
+fn main() {
+    regent::machine::set_umask();
     regent::machine::complete_path();
     // Fails only when a provider is installed already, and then there is one.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -16,5 +15,7 @@ fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .init();
-    regent::cli::run::run(std::env::args_os())
+    let code = regent::cli::run::run(std::env::args_os());
+    // A process that has done its work ends, whatever a library still waits for.
+    regent::cli::interrupt::leave(code)
 }

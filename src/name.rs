@@ -32,6 +32,9 @@ pub enum NameError {
         /// `cluster` or `node`.
         kind: &'static str,
     },
+    /// The string is not what identifies a lab.
+    #[error("`{0}` does not identify a lab: that takes 32 hexadecimal digits")]
+    Identifier(String),
 }
 
 fn checked(name: String, kind: &'static str, max: usize) -> Result<String, NameError> {
@@ -112,9 +115,87 @@ name_type!(
     20
 );
 
+/// What tells one lab from every other, also from a later one of the same name: 128 random bits, in hexadecimal.
+/// Domains and networks carry it in their metadata.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LabId(String);
+
+impl LabId {
+    /// The digits of an identifier.
+    const DIGITS: usize = 32;
+
+    /// Draws one from a source of randomness.
+    ///
+    /// # Errors
+    /// When the source gives none.
+    pub fn draw(random: &mut impl std::io::Read) -> std::io::Result<Self> {
+        let mut bytes = [0; Self::DIGITS / 2];
+        random.read_exact(&mut bytes)?;
+        Ok(Self(bytes.iter().map(|b| format!("{b:02x}")).collect()))
+    }
+
+    /// What stands for one in documents that are shown before there is a lab.
+    pub fn placeholder() -> Self {
+        Self("0".repeat(Self::DIGITS))
+    }
+
+    /// Returns the digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for LabId {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        let digits = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        match text.len() == Self::DIGITS && digits(&text) {
+            true => Ok(Self(text)),
+            false => Err(NameError::Identifier(text)),
+        }
+    }
+}
+
+impl FromStr for LabId {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        text.to_owned().try_into()
+    }
+}
+
+impl From<LabId> for String {
+    fn from(id: LabId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for LabId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for LabId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LabId({})", self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lab_s_identifier_has_32_digits() {
+        let drawn = LabId::draw(&mut [0xabu8; 16].as_slice()).unwrap();
+        assert_eq!(drawn.as_str(), "ab".repeat(16));
+        assert_eq!(drawn.to_string().parse::<LabId>().unwrap(), drawn);
+        LabId::draw(&mut [0u8; 15].as_slice()).unwrap_err();
+        for bad in ["", "ab", &"AB".repeat(16), &"g".repeat(32), &"a".repeat(33)] {
+            bad.parse::<LabId>().unwrap_err();
+        }
+    }
 
     #[test]
     fn names_have_one_door() {

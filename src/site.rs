@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use camino::Utf8PathBuf;
+use tokio_util::sync::CancellationToken;
 
 use crate::event::Events;
-use crate::hypervisor::{Hypervisor, HypervisorError};
 use crate::lab::Lab;
 use crate::name::NodeName;
 use crate::node::{Node, NodeError};
 use crate::plan::{NodePlan, Plan};
+use crate::provider::{Hypervisor, ProviderError};
 
 /// A lab whose nodes can be reached. Cheap to clone, except for the plan.
 #[derive(Debug, Clone)]
@@ -20,13 +21,15 @@ pub struct Site {
     /// Where it runs.
     pub lab: Arc<Lab>,
     /// What runs the nodes.
-    pub hypervisor: Hypervisor,
+    pub provider: Hypervisor,
     /// Every node of the plan.
     pub nodes: BTreeMap<NodeName, Node>,
     /// What the nodes are made of, for the evidence: name and store path of every derivation that counts.
     pub parts: Vec<(String, Utf8PathBuf)>,
     /// Where progress goes.
     pub events: Events,
+    /// Cancelled when somebody wants what is being done to end early, and cleanly.
+    pub interrupt: CancellationToken,
 }
 
 /// Why a site could not be opened.
@@ -35,7 +38,7 @@ pub struct Site {
 pub enum SiteError {
     /// The lab's libvirt did not answer.
     #[error(transparent)]
-    Hypervisor(#[from] HypervisorError),
+    Provider(#[from] ProviderError),
     /// A node's key is of no use.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -56,7 +59,7 @@ impl Site {
         parts: Vec<(String, Utf8PathBuf)>,
         events: Events,
     ) -> Result<Self, SiteError> {
-        let hypervisor = Hypervisor::connect(&lab, &plan).await?;
+        let provider = Hypervisor::connect(&lab, &plan).await?;
         let secrets = lab.secrets();
         let mut nodes = BTreeMap::new();
         for NodePlan { name, address, .. } in &plan.nodes {
@@ -70,10 +73,11 @@ impl Site {
         Ok(Self {
             plan,
             lab,
-            hypervisor,
+            provider,
             nodes,
             parts,
             events,
+            interrupt: CancellationToken::new(),
         })
     }
 

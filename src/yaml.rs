@@ -3,12 +3,14 @@
 //! What is written here is read by others with YAML 1.1 rules (kubeadm, kubelet), where an unquoted `12:30:45` or
 //! `on` is not a string: every string that any reader could take for something else is quoted.
 
+mod documents;
 mod tree;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_saphyr::DuplicateKeyPolicy;
 
+pub use self::documents::{Document, NotYaml, documents};
 pub use self::tree::{Node, SyntaxError, Value, parse};
 
 /// The most nodes (scalars, sequences, mappings) that a document may have. The largest that regent reads, a cluster's

@@ -169,3 +169,11 @@ fn completions_and_schema_need_no_file() {
     let schema: serde_json::Value = serde_json::from_str(stdout(&schema)).unwrap();
     assert!(schema["properties"]["controlPlane"].is_object());
 }
+
+#[test]
+fn case_times_of_no_run_is_no_order() {
+    let scratch = scratch();
+    let refused = regent(scratch.path(), &["verify", "--times", "0"]);
+    assert_eq!(code(&refused), 2, "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("--times"), "{}", stderr(&refused));
+}

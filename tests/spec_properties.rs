@@ -51,6 +51,14 @@ fn range(prefix: std::ops::RangeInclusive<u8>, first: u8) -> impl Strategy<Value
     })
 }
 
+/// Paths that `manifests` takes: no URL, and not the directory of the file itself (`.`, `././`).
+fn directory() -> impl Strategy<Value = String> {
+    "[ -~é]{1,20}".prop_filter("a directory of its own", |path| {
+        let url = path.contains("://") || path.starts_with("git@");
+        !url && path.chars().any(|char| !"./".contains(char))
+    })
+}
+
 /// Valid specs: three ranges that cannot overlap, and as many workers as the smallest of them has room for.
 #[expect(clippy::unwrap_used, reason = "every generated name is valid")]
 fn valid() -> impl Strategy<Value = ClusterSpec> {
@@ -65,9 +73,9 @@ fn valid() -> impl Strategy<Value = ClusterSpec> {
     let choices = (
         any::<[bool; 6]>(),
         "[a-z]([a-z0-9-]{0,18}[a-z0-9])?",
-        proptest::option::of("[ -~é]{1,20}"),
+        proptest::option::of(directory()),
     );
-    let budgets = proptest::array::uniform7((0..=3_600_000u64).prop_map(Duration::from_millis));
+    let budgets = proptest::array::uniform11((0..=3_600_000u64).prop_map(Duration::from_millis));
     (nodes, ranges, choices, budgets).prop_map(|(nodes, ranges, choices, budgets)| {
         let (masters, workers, cpus, master_mib, worker_mib) = nodes;
         let ([fast, fixed, private, upload, machines, far], name, manifests) = choices;
@@ -104,13 +112,29 @@ fn valid() -> impl Strategy<Value = ClusterSpec> {
             CertificateMode::Copy
         };
         spec.manifests = manifests.map(Into::into);
-        let [new, reused, read, write, watch, pods, ready] = budgets;
+        let [
+            new,
+            reused,
+            read,
+            write,
+            watch,
+            hanging,
+            dns,
+            api,
+            service,
+            pods,
+            ready,
+        ] = budgets;
         spec.budgets = Budgets {
             new_connection_outage: new,
             reused_connection_outage: reused,
             read_outage: read,
             write_outage: write,
             watch_gap: watch,
+            hanging_requests: hanging,
+            cluster_dns_silence: dns,
+            kubernetes_service_silence: api,
+            pod_service_silence: service,
             pods_elsewhere: pods,
             node_ready: ready,
         };

@@ -1,4 +1,4 @@
-//! The cluster that the stories share.
+//! The cluster that the scenarios share.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use regent::event::Events;
-use regent::hypervisor::Fault;
 use regent::image::NodeImage;
 use regent::kubernetes::Kubernetes;
 use regent::lab::Lab;
 use regent::name::NodeName;
+use regent::plan::Plan;
+use regent::provider::Fault;
 use regent::recipe::{self, Outcome};
 use regent::site::Site;
 use regent::spec::Driver;
@@ -21,8 +22,8 @@ use regent::verify::{self, Ruling, Scenario, Verdict};
 
 use crate::place::{FILE, Place};
 
-/// What became of a story: a line that says what was seen, or why it went wrong.
-pub type Told = Result<String, Box<dyn Error>>;
+/// What became of a scenario: a line that says what was seen, or why it went wrong.
+pub type Seen = Result<String, Box<dyn Error>>;
 
 /// The running cluster, and what can be done to it.
 pub struct Cluster {
@@ -47,13 +48,29 @@ impl Cluster {
         Self { site, image }
     }
 
-    /// Brings the cluster to what was planned, from wherever the story before left it.
+    /// The same cluster, of which another plan is wanted.
+    pub fn wanted(&self, change: impl FnOnce(&mut Plan)) -> Self {
+        let mut site = self.site.clone();
+        change(&mut site.plan);
+        Self::on(site, self.image.clone())
+    }
+
+    /// Brings the cluster to what was planned, from wherever it is.
     pub async fn up(&self) -> Result<Outcome, Box<dyn Error>> {
+        self.site.lab.boots(&self.image, None)?;
         Ok(recipe::up(&self.site, &self.image).await?)
     }
 
+    /// Looks that the scenario before left nothing to repair; else repairs it, so that only this one fails.
+    pub async fn is_as_planned(&self) -> Result<(), Box<dyn Error>> {
+        match self.up().await? {
+            Outcome::Unchanged => Ok(()),
+            Outcome::Changed => Err("`up` had something to repair before it".into()),
+        }
+    }
+
     /// Does a scenario under load; only the verdict `pass` will do, and the cluster must be healthy again.
-    pub async fn survives(&self, scenario: Scenario) -> Told {
+    pub async fn survives(&self, scenario: Scenario) -> Seen {
         let verdict = self.verdict(&scenario).await?;
         if verdict.verdict != Ruling::Pass {
             return Err(verify::summary(&verdict).into());
@@ -62,7 +79,8 @@ impl Cluster {
         Ok(verify::headline(&verdict))
     }
 
-    async fn verdict(&self, scenario: &Scenario) -> Result<Verdict, Box<dyn Error>> {
+    /// Does a scenario under load; whatever the verdict is.
+    pub async fn verdict(&self, scenario: &Scenario) -> Result<Verdict, Box<dyn Error>> {
         let run = verify::run_name(Timestamp::now(), &self.site.plan, scenario);
         let out = Utf8PathBuf::from("evidence").join(run);
         println!("        evidence: {out}/report.html");
@@ -122,13 +140,13 @@ impl Cluster {
 
     /// Kills a node's processes.
     pub async fn kill(&self, node: &NodeName) -> Result<(), Box<dyn Error>> {
-        self.site.hypervisor.inject(node, Fault::Kill).await?;
+        self.site.provider.inject(node, Fault::Kill).await?;
         Ok(())
     }
 
     /// Cuts a node's power.
     pub async fn cut(&self, node: &NodeName) -> Result<(), Box<dyn Error>> {
-        self.site.hypervisor.inject(node, Fault::PowerCut).await?;
+        self.site.provider.inject(node, Fault::PowerCut).await?;
         Ok(())
     }
 
@@ -186,11 +204,11 @@ impl Cluster {
 
     /// Starts a node that is off.
     pub async fn start(&self, node: &NodeName) -> Result<(), Box<dyn Error>> {
-        Ok(self.site.hypervisor.heal(node).await?)
+        Ok(self.site.provider.heal(node).await?)
     }
 
     /// Runs `regent -f FILE ARGS…` to its end; its standard output if it ended with `code`.
-    pub fn regent(&self, args: &[&str], code: i32) -> Told {
+    pub fn regent(&self, args: &[&str], code: i32) -> Seen {
         let output = Command::new(env!("CARGO_BIN_EXE_regent"))
             .args(["-f", FILE])
             .args(args)
@@ -203,7 +221,7 @@ impl Cluster {
     }
 
     /// What the load balancers' haproxy has logged in the last `time`.
-    pub async fn balancer_log(&self, time: Duration) -> Told {
+    pub async fn balancer_log(&self, time: Duration) -> Seen {
         let mut log = String::new();
         for planned in self.site.plan.load_balancers() {
             let node = self.site.node(&planned.name).ok_or("no such node")?;

@@ -3,13 +3,13 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use regent::hypervisor::{Fault, Strength};
-use regent::impairment::Impairment;
+use regent::fault::Impairment;
 use regent::plan::NodePlan;
+use regent::provider::{Fault, Strength};
 use regent::spec::Driver;
 
 use crate::lab::Running;
-use crate::stories::expect;
+use crate::scenarios::expect;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -83,7 +83,7 @@ pub fn machine(running: &Running, node: &NodePlan) -> Result {
         slow > Duration::from_secs(1),
         format!("ten synced writes take {slow:.1?}"),
     )?;
-    running.on(running.hypervisor.heal(&node.name))?;
+    running.on(running.provider.heal(&node.name))?;
     let again = synced_writes(running, node)?;
     expect(
         again < slow,
@@ -100,8 +100,8 @@ pub fn machine(running: &Running, node: &NodePlan) -> Result {
 /// What a driver lacks is said before anything is done.
 pub fn nothing_missing_is_tried(running: &Running, node: &NodePlan) -> Result {
     for fault in Fault::ALL {
-        if let Strength::Missing(why) = running.hypervisor.strength(fault) {
-            match running.on(running.hypervisor.inject(&node.name, fault)) {
+        if let Strength::Missing(why) = running.provider.strength(fault) {
+            match running.on(running.provider.inject(&node.name, fault)) {
                 Err(error) => expect(error.to_string().contains(why), error.to_string())?,
                 Ok(_) => return Err(format!("{fault:?} was done, although {why}").into()),
             }

@@ -1,4 +1,4 @@
-//! Labs of a story's own, without Kubernetes.
+//! Labs of a scenario's own, without Kubernetes.
 
 use std::error::Error;
 use std::net::Ipv4Addr;
@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use regent::event::Events;
-use regent::hypervisor::{Boot, Fault, Hypervisor, NodeMedia};
+use regent::fault::Impairment;
 use regent::image::NodeImage;
-use regent::impairment::Impairment;
 use regent::lab::residue::Snapshot;
 use regent::lab::{Lab, LabPaths};
 use regent::node::Node;
-use regent::plan::{self, NodePlan, Plan};
+use regent::plan::{self, Beside, NodePlan, Plan};
+use regent::provider::{Boot, Fault, Hypervisor, NodeMedia};
 use regent::spec::{ClusterSpec, Driver, Memory};
 
-use crate::cluster::Told;
-use crate::lab_stories;
+use crate::cluster::Seen;
+use crate::lab_scenarios;
 
 pub type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -28,7 +28,7 @@ const BOOT: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs
 /// The kernel takes a network namespace apart after its last process has gone, and says nothing at the end.
 const CLEARED: Duration = Duration::from_secs(5);
 
-/// A state directory of the story's own, and the machine as it was before.
+/// A state directory of the scenario's own, and the machine as it was before.
 pub struct State {
     path: Utf8PathBuf,
     before: Snapshot,
@@ -79,7 +79,7 @@ impl State {
 }
 
 impl Drop for State {
-    /// A story that failed leaves its labs, and nothing else knows of them.
+    /// A scenario that failed leaves its labs, and nothing else knows of them.
     fn drop(&mut self) {
         let labs = self.path().join("labs").read_dir_utf8();
         for lab in labs.into_iter().flatten().flatten() {
@@ -96,7 +96,7 @@ impl Drop for State {
 /// The plan of the default cluster under a name.
 pub fn planned(cluster: &str) -> Result<Plan> {
     let spec = ClusterSpec::new(cluster.parse()?);
-    Ok(plan::derive(&spec, Driver::Lxc, vec![]))
+    Ok(plan::derive(&spec, Driver::Lxc, Beside::default()))
 }
 
 /// The plan of virtual machines as small as can be: a load balancer, control-plane nodes, a worker.
@@ -105,20 +105,20 @@ pub fn planned_machines(cluster: &str, control_plane: u8) -> Result<Plan> {
     (spec.control_plane.count, spec.workers.count) = (control_plane, 1);
     (spec.control_plane.cpus, spec.workers.cpus) = (1, 1);
     (spec.control_plane.memory, spec.workers.memory) = (Memory::gib(1), Memory::gib(1));
-    Ok(plan::derive(&spec, Driver::Qemu, vec![]))
+    Ok(plan::derive(&spec, Driver::Qemu, Beside::default()))
 }
 
 /// The plan of a cluster that is one control-plane node, a virtual machine, and a load balancer.
 pub fn planned_control_plane(cluster: &str) -> Result<Plan> {
     let mut spec = ClusterSpec::new(cluster.parse()?);
     (spec.control_plane.count, spec.workers.count) = (1, 0);
-    Ok(plan::derive(&spec, Driver::Qemu, vec![]))
+    Ok(plan::derive(&spec, Driver::Qemu, Beside::default()))
 }
 
 /// A lab with a connection to its libvirt.
 pub struct Running {
     pub lab: Lab,
-    pub hypervisor: Hypervisor,
+    pub provider: Hypervisor,
     gateway: Ipv4Addr,
     image: NodeImage,
     runtime: tokio::runtime::Runtime,
@@ -129,12 +129,12 @@ impl Running {
     pub fn start(state: &Utf8Path, plan: &Plan, image: &NodeImage) -> Result<Self> {
         let lab = Lab::enter(&LabPaths::new(state, &plan.cluster), plan, &Events::none())?;
         let runtime = lab.runtime()?;
-        let hypervisor = runtime.block_on(Hypervisor::connect(&lab, plan))?;
-        runtime.block_on(hypervisor.ensure_network())?;
+        let provider = runtime.block_on(Hypervisor::connect(&lab, plan))?;
+        runtime.block_on(provider.ensure_network())?;
         let image = image.clone();
         Ok(Self {
             lab,
-            hypervisor,
+            provider,
             gateway: plan.network.gateway,
             image,
             runtime,
@@ -155,7 +155,7 @@ impl Running {
             host: self.lab.secrets().hosts[&node.name].clone(),
             authorized: self.lab.secrets().client.public.clone(),
         };
-        Ok(self.on(self.hypervisor.ensure_node(node, &media))?)
+        Ok(self.on(self.provider.ensure_node(node, &media))?)
     }
 
     /// Waits until the node answers.
@@ -171,7 +171,7 @@ impl Running {
         let Err(error) = self.runtime.block_on(answer)? else {
             return Ok(());
         };
-        let console = self.on(self.hypervisor.console(&node.name));
+        let console = self.on(self.provider.console(&node.name));
         Err(format!("{error}\n{}", console.unwrap_or_default()).into())
     }
 
@@ -183,15 +183,13 @@ impl Running {
 
     /// Injects a fault; how long that took from the instant before it.
     pub fn inject(&self, node: &NodePlan, fault: Fault) -> Result<Duration> {
-        Ok(self
-            .on(self.hypervisor.inject(&node.name, fault))?
-            .elapsed())
+        Ok(self.on(self.provider.inject(&node.name, fault))?.elapsed())
     }
 
     /// Heals the node and waits until it answers; how long that took.
     pub fn heal(&self, node: &NodePlan) -> Result<Duration> {
         let begun = Instant::now();
-        self.on(self.hypervisor.heal(&node.name))?;
+        self.on(self.provider.heal(&node.name))?;
         self.answers(node)?;
         Ok(begun.elapsed())
     }
@@ -231,7 +229,7 @@ impl Running {
     }
 
     pub fn boot_identity(&self, node: &NodePlan) -> Result<Option<String>> {
-        Ok(self.on(self.hypervisor.boot_identity(&node.name))?)
+        Ok(self.on(self.provider.boot_identity(&node.name))?)
     }
 
     /// Does something in the lab's network, for three seconds at most.
@@ -261,17 +259,17 @@ impl Running {
 /// Returns the number of the process that holds a private lab.
 pub fn holder(paths: &LabPaths) -> Result<u64> {
     let record: serde_json::Value = serde_json::from_slice(&std::fs::read(paths.record())?)?;
-    record["holder"]["pid"]
+    record["connection"]["holder"]["pid"]
         .as_u64()
         .ok_or_else(|| "the lab has no holder on record".into())
 }
 
-/// The part of a story that runs in a process of its own: this program, told so by its environment.
+/// The part of a scenario that runs in a process of its own: this program, told so by its environment.
 #[derive(Debug, Clone, Copy)]
 pub enum Part {
     /// `regent up`, to be killed.
     Up,
-    /// Everything of [`lab_stories::a_shared_libvirt_keeps_its_own`] that the machine's user does.
+    /// Everything of [`lab_scenarios::a_shared_libvirt_keeps_its_own`] that the machine's user does.
     Guest,
 }
 
@@ -300,12 +298,12 @@ impl Part {
             parts: vec![],
         };
         let state = variable(STATE);
-        let told: Told = match variable(PART).as_str() {
-            "Up" => lab_stories::up(&image, state.as_str().into()),
-            "Guest" => lab_stories::guest(&image),
+        let result: Seen = match variable(PART).as_str() {
+            "Up" => lab_scenarios::up(&image, state.as_str().into()),
+            "Guest" => lab_scenarios::guest(&image),
             _ => return None,
         };
-        Some(match told {
+        Some(match result {
             Ok(_) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{error}");

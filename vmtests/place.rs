@@ -26,11 +26,11 @@ impl Place {
     /// Reads the file, decides on the kind of nodes as `regent up` would, and builds what the store lacks.
     pub fn open(events: &Events) -> Result<Self, Box<dyn Error>> {
         let (state, store) = directories();
-        if machine::guests(&state) == Guests::Untried {
+        if machine::guests(&state)? == Guests::Untried {
             let (kernel, initrd) = image::realise_kernel(&store, events)?;
-            machine::try_guest(&state, &kernel, &initrd);
+            machine::try_guest(&state, &kernel, &initrd)?;
         }
-        let auto = |_: &ClusterName| machine::guests(&state).decision();
+        let auto = |_: &ClusterName| Ok(machine::guests(&state)?.decision());
         let file = ClusterFile::read(Utf8Path::new(FILE), &Machine::default(), auto)?;
         events.note(format!(
             "nodes are {} ({})",

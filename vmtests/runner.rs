@@ -1,4 +1,4 @@
-//! Tells stories one after the other on one cluster, and counts.
+//! Runs scenarios one after the other on one cluster, and counts.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -15,32 +15,35 @@ use regent::spec::Driver;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench;
-use crate::cluster::{Cluster, Told};
+use crate::cluster::{Cluster, Seen};
 use crate::place::{self, Place};
+use crate::program::Program;
 
-/// A story: its name, and how it is told.
-pub struct Story {
+/// A scenario: its name, and how it runs.
+pub struct Scenario {
     pub name: &'static str,
-    pub tell: Tell,
+    pub run: Run,
 }
 
-/// How a story is told.
-pub enum Tell {
+/// How a scenario runs.
+pub enum Run {
     /// On labs of containers of its own, while the shared cluster is not there.
-    Alone(fn(&NodeImage) -> Told),
+    Alone(fn(&NodeImage) -> Seen),
     /// The same with virtual machines. Skipped where what they need is not installed.
-    Machines(fn(&NodeImage) -> Told),
+    Machines(fn(&NodeImage) -> Seen),
+    /// By the program's commands, on a cluster of their own that the first of them brings up.
+    Commands(fn(&Program) -> Seen),
     /// On the shared cluster.
-    Shared(for<'a> fn(&'a Cluster) -> LocalBoxFuture<'a, Told>),
+    Shared(for<'a> fn(&'a Cluster) -> LocalBoxFuture<'a, Seen>),
 }
 
-/// Tells the stories that the arguments ask for; the long ones only by name or with `--soak`.
-pub fn main(all: &'static [Story], long: &'static [Story]) -> ExitCode {
+/// Runs the scenarios that the arguments ask for; the long ones only by name or with `--soak`.
+pub fn main(all: &'static [Scenario], long: &'static [Scenario]) -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.iter().any(|arg| arg == "--list") {
         all.iter()
             .chain(long)
-            .for_each(|story| println!("{}: test", story.name));
+            .for_each(|scenario| println!("{}: test", scenario.name));
         return ExitCode::SUCCESS;
     }
     // Fails only when a provider is installed already, and then there is one.
@@ -56,19 +59,19 @@ pub fn main(all: &'static [Story], long: &'static [Story]) -> ExitCode {
     }
     let chosen = choose(all, long, &args);
     if chosen.is_empty() {
-        eprintln!("no story has a name with {args:?}; --list names them");
+        eprintln!("no scenario has a name with {args:?}; --list names them");
         return 2.into();
     }
     let mut count = Count::default();
     if !switched_on("REGENT_VMTEST") {
-        println!("SKIPPED, every story: they make a lab, which takes minutes and needs root");
-        println!("`just vmtest` tells the main one, `just e2e` all; both set REGENT_VMTEST=1");
+        println!("SKIPPED, every scenario: they make a lab, which takes minutes and needs root");
+        println!("`just vmtest` runs the main one, `just e2e` all; both set REGENT_VMTEST=1");
         count.skipped = chosen.len();
     } else if let Some(lacking) = lacking(needs()) {
-        for story in &chosen {
-            count.skip(story.name, &lacking);
+        for scenario in &chosen {
+            count.skip(scenario.name, &lacking);
         }
-    } else if let Err(error) = tell_all(&chosen, &mut count) {
+    } else if let Err(error) = run_all(&chosen, &mut count) {
         println!("FAILED  {}", explain(&*error));
         count.failed += 1;
     }
@@ -93,7 +96,7 @@ fn bench_runs(args: &[String]) -> Option<usize> {
     )
 }
 
-/// What became of the stories.
+/// What became of the scenarios.
 #[derive(Default)]
 struct Count {
     passed: usize,
@@ -101,7 +104,7 @@ struct Count {
     skipped: usize,
 }
 
-fn choose<'s>(all: &'s [Story], long: &'s [Story], args: &[String]) -> Vec<&'s Story> {
+fn choose<'s>(all: &'s [Scenario], long: &'s [Scenario], args: &[String]) -> Vec<&'s Scenario> {
     if args.iter().any(|arg| arg == "--all") {
         return all.iter().collect();
     }
@@ -114,7 +117,11 @@ fn choose<'s>(all: &'s [Story], long: &'s [Story], args: &[String]) -> Vec<&'s S
     }
     all.iter()
         .chain(long)
-        .filter(|story| words.iter().any(|word| story.name.contains(word.as_str())))
+        .filter(|scenario| {
+            words
+                .iter()
+                .any(|word| scenario.name.contains(word.as_str()))
+        })
         .collect()
 }
 
@@ -136,28 +143,35 @@ fn lacking(findings: Vec<Finding>) -> Option<String> {
     (!lacking.is_empty()).then(|| format!("lacks what a lab needs: {}", lacking.join("; ")))
 }
 
-/// Tells the stories that need no cluster, then those that share one.
-fn tell_all(stories: &[&'static Story], count: &mut Count) -> Result<(), Box<dyn Error>> {
+/// Runs the scenarios that need no cluster, then those that share one.
+fn run_all(scenarios: &[&'static Scenario], count: &mut Count) -> Result<(), Box<dyn Error>> {
     let interrupted = interrupt::listen(false)?;
     let show = Show::start(Face::choose(false))?;
     let place = Place::open(&show.events())?;
     // What an earlier run kept is not what this run makes.
     Lab::down(&place.paths, &show.events())?;
-    let mut shared = Vec::new();
-    for story in stories {
-        match story.tell {
-            Tell::Alone(tell) => {
-                tell_alone(story.name, tell, Driver::Lxc, &place, &show, count);
+    let (mut shared, mut commands) = (Vec::new(), Vec::new());
+    for scenario in scenarios {
+        match scenario.run {
+            Run::Alone(run) => {
+                run_alone(scenario.name, run, Driver::Lxc, &place, &show, count);
             }
-            Tell::Machines(tell) => match lacking(machine::for_machines()) {
-                Some(lacking) => count.skip(story.name, &lacking),
-                None => tell_alone(story.name, tell, Driver::Qemu, &place, &show, count),
+            Run::Machines(run) => match lacking(machine::for_machines()) {
+                Some(lacking) => count.skip(scenario.name, &lacking),
+                None => run_alone(scenario.name, run, Driver::Qemu, &place, &show, count),
             },
-            Tell::Shared(tell) => shared.push((story.name, tell)),
+            Run::Commands(run) => commands.push((scenario.name, run)),
+            Run::Shared(run) => shared.push((scenario.name, run)),
         }
         if interrupted.is_cancelled() {
             return Err("interrupted".into());
         }
+    }
+    if !commands.is_empty() {
+        by_command(&commands, &interrupted, &show, count)?;
+    }
+    if interrupted.is_cancelled() {
+        return Err("interrupted".into());
     }
     if shared.is_empty() {
         return Ok(());
@@ -173,17 +187,17 @@ fn tell_all(stories: &[&'static Story], count: &mut Count) -> Result<(), Box<dyn
     }
     let begin = begin("nothing_is_left");
     let down = Lab::down(&place.paths, &show.events());
-    let told = down
+    let result = down
         .map(|()| "the lab is down".to_owned())
         .map_err(Into::into);
-    count.end("nothing_is_left", &show, begin, told);
+    count.end("nothing_is_left", &show, begin, result);
     Ok(())
 }
 
-/// Tells a story that makes labs of its own, with what their nodes boot.
-fn tell_alone(
+/// Runs a scenario that makes labs of its own, with what their nodes boot.
+fn run_alone(
     name: &'static str,
-    tell: fn(&NodeImage) -> Told,
+    run: fn(&NodeImage) -> Seen,
     driver: Driver,
     place: &Place,
     show: &Show,
@@ -191,28 +205,52 @@ fn tell_alone(
 ) {
     let begin = begin(name);
     let image = place.image_of(driver, &show.events());
-    let told = image.and_then(|image| hear(tell, &image));
-    count.end(name, show, begin, told);
+    let result = image.and_then(|image| guarded(run, &image));
+    count.end(name, show, begin, result);
 }
 
-/// Hears a story to its end; one whose assertion fails has failed, and the others are told all the same.
-fn hear(tell: fn(&NodeImage) -> Told, image: &NodeImage) -> Told {
-    std::panic::catch_unwind(|| tell(image))
+/// Runs a scenario to its end; one whose assertion fails has failed, and the others run all the same.
+fn guarded(run: fn(&NodeImage) -> Seen, image: &NodeImage) -> Seen {
+    std::panic::catch_unwind(|| run(image))
         .unwrap_or_else(|_| Err("an assertion does not hold, see above".into()))
 }
 
-/// A story on the shared cluster.
+/// A scenario by the program's commands.
+type ByCommand = (&'static str, fn(&Program) -> Seen);
+
+/// Runs scenarios by the program's commands; the last is the end of their cluster.
+fn by_command(
+    scenarios: &[ByCommand],
+    interrupted: &CancellationToken,
+    show: &Show,
+    count: &mut Count,
+) -> Result<(), Box<dyn Error>> {
+    let program = Program::new()?;
+    for (name, run) in scenarios {
+        let begun = begin(name);
+        count.end(name, show, begun, run(&program));
+        if interrupted.is_cancelled() {
+            break;
+        }
+    }
+    let name = "case_down_time";
+    let begun = begin(name);
+    count.end(name, show, begun, program.down());
+    Ok(())
+}
+
+/// A scenario on the shared cluster.
 type OnCluster = (
     &'static str,
-    for<'a> fn(&'a Cluster) -> LocalBoxFuture<'a, Told>,
+    for<'a> fn(&'a Cluster) -> LocalBoxFuture<'a, Seen>,
 );
 
-/// Makes the cluster, which is a story of its own, and tells the others on it.
+/// Makes the cluster, which is a scenario of its own, and runs the others on it.
 fn on_cluster(
     place: &Place,
     show: &Show,
     interrupted: &CancellationToken,
-    stories: &[OnCluster],
+    scenarios: &[OnCluster],
     count: &mut Count,
 ) -> Result<(), Box<dyn Error>> {
     let first = "from_one_file_to_a_cluster";
@@ -220,22 +258,21 @@ fn on_cluster(
     let lab = Arc::new(Lab::enter(&place.paths, &place.plan, &show.events())?);
     let runtime = lab.runtime()?;
     lab.enter_network()?;
-    let told = runtime.block_on(async {
+    let result = runtime.block_on(async {
         let cluster = Cluster::new(place, lab, &show.events()).await?;
         let up = unless(interrupted, cluster.up()).await;
         let nodes = place.plan.nodes.len();
-        let told = up.map(|_| format!("{nodes} nodes, every check holds"));
-        if !count.end(first, show, begun, told) {
+        let result = up.map(|_| format!("{nodes} nodes, every check holds"));
+        if !count.end(first, show, begun, result) {
             return Ok(());
         }
-        for (name, tell) in stories {
+        for (name, run) in scenarios {
             let begun = begin(name);
-            let told = unless(interrupted, async {
-                // Whatever the story before left behind.
-                cluster.up().await?;
-                tell(&cluster).await
+            let result = unless(interrupted, async {
+                cluster.is_as_planned().await?;
+                run(&cluster).await
             });
-            let passed = count.end(name, show, begun, told.await);
+            let passed = count.end(name, show, begun, result.await);
             if interrupted.is_cancelled() || (!passed && keep()) {
                 break;
             }
@@ -244,16 +281,16 @@ fn on_cluster(
     });
     // A libvirt call that hangs must not keep the process from going on.
     runtime.shutdown_background();
-    told
+    result
 }
 
 fn begin(name: &str) -> Instant {
-    println!("telling {name}");
+    println!("running {name}");
     Instant::now()
 }
 
 impl Count {
-    /// Says that a story is not told, and counts it: where the stories are what counts, as a failure.
+    /// Says that a scenario does not run, and counts it: where the scenarios are what counts, as a failure.
     fn skip(&mut self, name: &str, lacking: &str) {
         println!("SKIPPED {name}: this machine {lacking}");
         if std::env::var("CI").is_ok_and(|ci| ci == "true") {
@@ -264,11 +301,11 @@ impl Count {
         }
     }
 
-    /// Says what became of a story, and counts it; true if it passed.
-    fn end(&mut self, name: &str, show: &Show, begun: Instant, told: Told) -> bool {
+    /// Says what became of a scenario, and counts it; true if it passed.
+    fn end(&mut self, name: &str, show: &Show, begun: Instant, result: Seen) -> bool {
         show.flush();
         let took = duration(begun.elapsed());
-        match told {
+        match result {
             Ok(seen) => {
                 println!("ok      {name} ({took}): {seen}");
                 self.passed += 1;
@@ -294,7 +331,7 @@ async fn unless<T>(
     }
 }
 
-/// Whether to keep the cluster when a story failed.
+/// Whether to keep the cluster when a scenario failed.
 fn keep() -> bool {
     switched_on("REGENT_KEEP")
 }

@@ -1,4 +1,4 @@
-//! The long stories, `just soak`: what one failover does not show.
+//! The long scenarios, `just soak`: what one failover does not show.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,20 +6,25 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use regent::verify::{Scenario, Target};
+use regent::verify::{self, Target};
 
-use crate::cluster::{Cluster, Told};
-use crate::runner::{Story, Tell};
+use crate::cluster::{Cluster, Seen};
+use crate::failpoints;
+use crate::runner::{Run, Scenario};
 
-/// Every long story.
-pub const ALL: &[Story] = &[
-    Story {
-        name: "no_false_alarm_under_full_load",
-        tell: Tell::Shared(|cluster| no_false_alarm_under_full_load(cluster).boxed_local()),
+/// Every long scenario.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "each_failpoint_from_nothing",
+        run: Run::Alone(failpoints::each_failpoint_from_nothing),
     },
-    Story {
+    Scenario {
+        name: "no_false_alarm_under_full_load",
+        run: Run::Shared(|cluster| no_false_alarm_under_full_load(cluster).boxed_local()),
+    },
+    Scenario {
         name: "ten_leaders_lost_in_a_row",
-        tell: Tell::Shared(|cluster| ten_leaders_lost_in_a_row(cluster).boxed_local()),
+        run: Run::Shared(|cluster| ten_leaders_lost_in_a_row(cluster).boxed_local()),
     },
 ];
 
@@ -33,10 +38,10 @@ const BUSY: Duration = Duration::from_secs(600);
 const SPINNERS: usize = 2;
 
 /// What holds once must hold each time: the leader's power is cut again and again, and every cut is within budget.
-async fn ten_leaders_lost_in_a_row(cluster: &Cluster) -> Told {
+async fn ten_leaders_lost_in_a_row(cluster: &Cluster) -> Seen {
     for loss in 1..=LOSSES {
         let seen = cluster
-            .survives(Scenario::power_cut(Target::EtcdLeader))
+            .survives(verify::Scenario::power_cut(Target::EtcdLeader))
             .await
             .map_err(|error| format!("loss {loss} of {LOSSES}: {error}"))?;
         println!("        {loss} of {LOSSES}: {seen}");
@@ -45,7 +50,7 @@ async fn ten_leaders_lost_in_a_row(cluster: &Cluster) -> Told {
 }
 
 /// A machine with more to do than it can is slow, not dead: the load balancer must not take a server out.
-async fn no_false_alarm_under_full_load(cluster: &Cluster) -> Told {
+async fn no_false_alarm_under_full_load(cluster: &Cluster) -> Seen {
     let began = Instant::now();
     let spinners = Spinners::start();
     // The load is the subject, so there is nothing to wait for but its time.

@@ -8,8 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::args::Global;
 use super::failure::Failure;
 use super::show::Show;
-use crate::cluster_file::{ClusterFile, ClusterFileError};
+use crate::beside::BesideError;
+use crate::cluster_file::{self, ClusterFile, ClusterFileError};
 use crate::event::Events;
+use crate::name::ClusterName;
 use crate::plan::Plan;
 use crate::spec::{Diagnostics, Machine};
 
@@ -30,13 +32,31 @@ impl Context {
     /// # Errors
     /// When it cannot be read or is wrong.
     pub fn file(&self, machine: &Machine) -> Result<ClusterFile, Failure> {
+        let read = ClusterFile::read(&self.global.file, machine, |cluster| self.auto(cluster));
+        read.map_err(|error| self.no_file(error))
+    }
+
+    /// The name of the cluster of the command's file, whatever else is wrong with that.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or has no name.
+    pub fn name(&self) -> Result<ClusterName, Failure> {
+        cluster_file::name(&self.global.file).map_err(|error| self.no_file(error))
+    }
+
+    fn no_file(&self, error: ClusterFileError) -> Failure {
         let path = &self.global.file;
-        let read = ClusterFile::read(path, machine, |cluster| self.auto(cluster));
-        read.map_err(|error| match error {
+        match error {
             ClusterFileError::Wrong(diagnostics) => Failure::wrong_file(diagnostics),
+            ClusterFileError::Lab(error) => error.into(),
+            ClusterFileError::Beside(BesideError::Own(_)) => Failure::usage(error)
+                .hint("give them a directory of their own beside it, such as `manifests`"),
+            ClusterFileError::Beside(_) => {
+                Failure::usage(error).hint("nothing was built or changed")
+            }
             ClusterFileError::Read { .. } => Failure::usage(error)
                 .hint(format!("`regent -f {path} init` writes a cluster's file")),
-        })
+        }
     }
 
     /// The plan of the command's file, wherever it would run.

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::context::Context;
 use super::failure::{Failure, Kind, Outcome};
-use crate::hypervisor::examine_host;
 use crate::machine::{self, Finding, State};
+use crate::provider::examine_host;
 
 /// Check everything that this machine needs, and say how to mend it
 ///

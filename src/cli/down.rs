@@ -29,7 +29,7 @@ impl Down {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         let name = match self.name {
             Some(name) => name,
-            None => context.plan()?.cluster,
+            None => context.name()?,
         };
         let begin = Instant::now();
         let paths = LabPaths::new(&context.global.state, &name);

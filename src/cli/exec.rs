@@ -9,6 +9,8 @@ use clap::Args;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use crate::lab::Lab;
+use crate::machine;
+use crate::ops::Hold;
 
 /// Run a program inside the lab's network, with KUBECONFIG set
 ///
@@ -17,7 +19,7 @@ use crate::lab::Lab;
 #[command(after_help = "\
 Examples:
   regent exec -- helm list -A
-  regent exec -- curl -sk https://198.18.0.10:6443/readyz
+  regent exec -- kubectl get --raw '/readyz?verbose'
   regent exec -- bash              a shell in the lab's network")]
 pub struct Exec {
     /// The program and its arguments
@@ -32,7 +34,7 @@ pub struct Exec {
 
 impl Exec {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let lab = context.lab(&context.plan()?)?;
+        let lab = context.opened(Hold::Look)?.lab;
         let mut words = self.command.into_iter();
         let program = words.next().unwrap_or_default();
         become_program(&lab, &program, words)
@@ -52,6 +54,12 @@ pub(super) fn become_program(
     command
         .args(args)
         .env("KUBECONFIG", lab.paths().kubeconfig());
+    for variable in machine::proxies() {
+        // Proxies are for downloads: no lab is reached through one.
+        command.env_remove(variable);
+    }
+    // The user's own, for the user's program.
+    machine::restore_umask();
     if !lab.is_remote() {
         return Err(failed(command.exec()));
     }

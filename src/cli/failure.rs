@@ -2,9 +2,9 @@
 
 mod mapping;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::process::ExitCode;
 
 use serde::Serialize;
 use serde_json::json;
@@ -103,6 +103,19 @@ impl Failure {
         }
     }
 
+    /// Several operations failed, each on its own: all of them in order, and every hint once.
+    pub fn several(failures: impl IntoIterator<Item = Self>) -> Self {
+        let (mut lines, mut hints) = (Vec::new(), Vec::new());
+        for failure in failures {
+            lines.push(failure.summary());
+            hints.extend(failure.hints);
+        }
+        let mut seen = BTreeSet::new();
+        hints.retain(|hint| seen.insert(hint.clone()));
+        let failure = Self::operation(lines.join("\n"));
+        hints.into_iter().fold(failure, Self::hint)
+    }
+
     /// The user interrupted it; `left` says what the world looks like now.
     pub fn interrupted(left: impl Into<String>) -> Self {
         Self::new(Kind::Interrupted, "interrupted").hint(left)
@@ -145,13 +158,13 @@ impl Failure {
     }
 
     /// Shows it on standard error, as text or as one JSON object, and returns the exit code.
-    pub fn report(&self, json: bool) -> ExitCode {
+    pub fn report(&self, json: bool) -> u8 {
         if self.kind != Kind::BrokenPipe {
             let text = if json { self.json() } else { self.text() };
             // Nobody is left to tell when standard error is closed.
             let _ = io::stderr().write_all(text.as_bytes());
         }
-        self.kind.exit_code().into()
+        self.kind.exit_code()
     }
 
     fn text(&self) -> String {
@@ -244,6 +257,19 @@ mod tests {
         struct Telling(#[source] io::Error);
         let failure = Failure::operation(Telling(io::Error::other("gone")));
         assert_eq!(failure.text(), "error: cannot read x: gone\n");
+    }
+
+    #[test]
+    fn of_several_failures_each_is_told_and_every_hint_once() {
+        let other = Failure::operation("w1: kubeadm join failed").hint("regent logs w1");
+        assert_eq!(
+            Failure::several([failure(), other, failure()]).text(),
+            "error: m2: no answer on port 22: connection refused\n\
+             w1: kubeadm join failed\n\
+             m2: no answer on port 22: connection refused\n\
+             hint: see what the node says: regent logs m2\n\
+             hint: regent logs w1\n"
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Kubeconfig {
 
 impl Kubeconfig {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let path = context.paths(&context.plan()?).kubeconfig();
+        let path = context.paths(&context.name()?).kubeconfig();
         if self.path {
             context.print(&format!("{path}\n"), &json!({ "path": path }))?;
             return Ok(Outcome::Done);

@@ -5,6 +5,7 @@ use clap::Args;
 use super::context::Context;
 use super::exec::become_program;
 use super::failure::{Failure, Outcome};
+use crate::ops::Hold;
 
 /// Run the cluster's own kubectl inside the lab's network
 #[derive(Debug, Args)]
@@ -25,10 +26,13 @@ pub struct Kubectl {
 
 impl Kubectl {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let plan = context.plan()?;
-        let lab = context.lab(&plan)?;
-        let image = context.image(&plan)?;
+        let opened = context.opened(Hold::Look)?;
+        // The one that the nodes have, from the store that they were made of.
+        let Some(image) = &opened.record.image else {
+            let missing = Failure::operation("the cluster's nodes are not made yet");
+            return Err(missing.hint("`regent up` makes them"));
+        };
         let kubectl = image.root.join("usr/bin/kubectl");
-        become_program(&lab, kubectl.as_str(), self.args)
+        become_program(&opened.lab, kubectl.as_str(), self.args)
     }
 }

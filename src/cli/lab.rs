@@ -7,61 +7,88 @@ use camino::Utf8PathBuf;
 use super::args::Global;
 use super::context::Context;
 use super::failure::Failure;
-use crate::image::{self, ImageError, MachineImage, NodeImage};
-use crate::lab::{Lab, LabPaths};
+use crate::cluster_file::ClusterFile;
+use crate::image::{self, MachineImage, NodeImage};
+use crate::lab::{Lab, LabError, LabPaths};
 use crate::machine::{self, Guests};
 use crate::name::{ClusterName, NodeName};
 use crate::node::Node;
+use crate::ops::{self, Hold, Opened, OpsError};
 use crate::plan::Plan;
 use crate::render::libvirt::Accelerator;
 use crate::site::Site;
-use crate::spec::DriverDecision;
+use crate::spec::{DriverDecision, Machine};
 
 /// What an interrupted build leaves.
 const BUILT: &str = "what was built is kept, the rest is built the next time";
 
 impl Context {
-    /// The paths of a plan's lab.
-    pub(super) fn paths(&self, plan: &Plan) -> LabPaths {
-        LabPaths::new(&self.global.state, &plan.cluster)
+    /// The paths of a cluster's lab.
+    pub(super) fn paths(&self, cluster: &ClusterName) -> LabPaths {
+        LabPaths::new(&self.global.state, cluster)
     }
 
-    /// Finds the running lab of a plan.
-    pub(super) fn lab(&self, plan: &Plan) -> Result<Arc<Lab>, Failure> {
-        match Lab::find(&self.paths(plan))? {
-            Some(lab) => Ok(Arc::new(lab)),
-            None => Err(
-                Failure::operation(format!("no lab `{}` is running", plan.cluster))
-                    .hint(format!("regent -f {} up", self.global.file)),
-            ),
+    /// Opens the running lab of the command's file, of which it needs nothing but the name, and says where the file
+    /// differs from what runs.
+    pub(super) fn opened(&self, hold: Hold) -> Result<Opened, Failure> {
+        let (opened, differs) = self.opened_quietly(hold)?;
+        // With --json standard output has its one form.
+        if let Some(differs) = differs
+            && !self.global.json
+        {
+            self.events().warn(differs);
         }
+        Ok(opened)
+    }
+
+    /// The same for a command that says by itself where the file differs.
+    pub(super) fn opened_quietly(&self, hold: Hold) -> Result<(Opened, Option<String>), Failure> {
+        let path = &self.global.file;
+        let opened = ops::open(&self.paths(&self.name()?), hold).map_err(|error| match error {
+            OpsError::NotRunning(_) => {
+                Failure::operation(error).hint(format!("regent -f {path} up"))
+            }
+            other => other.into(),
+        })?;
+        let auto = |_: &ClusterName| {
+            Ok(DriverDecision {
+                driver: opened.plan.driver,
+                reason: "its lab has them".to_owned(),
+            })
+        };
+        let differs = match ClusterFile::read_alone(path, &Machine::default(), auto) {
+            Ok(file) => opened.differs(&file.plan),
+            Err(error) => Some(format!(
+                "{error}, so only its name counts: this is about what runs"
+            )),
+        };
+        Ok((opened, differs))
     }
 
     /// What `driver: auto` means for a cluster: the kind of nodes that its lab has, else the best for this machine.
-    pub(super) fn auto(&self, cluster: &ClusterName) -> DriverDecision {
+    pub(super) fn auto(&self, cluster: &ClusterName) -> Result<DriverDecision, LabError> {
         let paths = LabPaths::new(&self.global.state, cluster);
-        match Lab::driver(&paths) {
-            Ok(Some(driver)) => DriverDecision {
+        Ok(match Lab::driver(&paths)? {
+            Some(driver) => DriverDecision {
                 driver,
                 reason: "its lab has them".to_owned(),
             },
-            // A record that cannot be read is somebody else's to complain of.
-            Ok(None) | Err(_) => machine::guests(&self.global.state).decision(),
-        }
+            None => machine::guests(&self.global.state)?.decision(),
+        })
     }
 
     /// Finds out whether this machine runs guests, unless that is known or out of the question.
     pub(super) fn try_guest(&self) -> Result<(), Failure> {
         let Global { state, store, .. } = self.global.clone();
-        if machine::guests(&state) != Guests::Untried {
+        if machine::guests(&state)? != Guests::Untried {
             return Ok(());
         }
         let events = self.events();
         self.blocking(BUILT, move || {
             let (kernel, initrd) = image::realise_kernel(&store, &events)?;
             events.note("booting a small guest, once, to see whether the processor runs it");
-            machine::try_guest(&state, &kernel, &initrd);
-            Ok::<_, ImageError>(())
+            machine::try_guest(&state, &kernel, &initrd)?;
+            Ok::<_, Failure>(())
         })
     }
 
@@ -81,10 +108,10 @@ impl Context {
         };
         let state = self.global.state.clone();
         let accelerator = self.blocking(BUILT, move || {
-            Ok::<_, Failure>(machine::accelerator(&state, &kernel, &initrd))
+            machine::accelerator(&state, &kernel, &initrd)
         })?;
         if accelerator == Accelerator::Emulated {
-            let guests = machine::guests(&self.global.state).decision();
+            let guests = machine::guests(&self.global.state)?.decision();
             let doubt = machine::emulation_doubt().map(|doubt| format!("; {doubt}"));
             self.events().warn(format!(
                 "processors are emulated, at a tenth of the speed or less: {}{}",
@@ -100,13 +127,23 @@ impl Context {
     pub(super) fn on_site<T>(
         &self,
         left: &str,
+        hold: Hold,
         work: impl AsyncFnOnce(Site) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let plan = self.plan()?;
-        let lab = self.lab(&plan)?;
-        self.on_lab(lab, plan, Vec::new(), async |site| {
+        let opened = self.opened(hold)?;
+        self.on_opened(opened, async |site| {
             self.or_interrupt(left, work(site)).await
         })
+    }
+
+    /// Runs `work` on an opened lab, as [`on_lab`](Self::on_lab) does.
+    pub(super) fn on_opened<T>(
+        &self,
+        opened: Opened,
+        work: impl AsyncFnOnce(Site) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let parts = opened.parts();
+        self.on_lab(opened.lab, opened.plan, parts, work)
     }
 
     /// Runs `work`, which sees to interrupts itself, on a lab's runtime, this thread in the lab's network from now
@@ -122,7 +159,9 @@ impl Context {
         lab.enter_network()?;
         let result = runtime.block_on(async {
             let site = Site::open(plan, lab, parts, self.events());
-            work(self.or_interrupt("nothing was done yet", site).await?).await
+            let mut site = self.or_interrupt("nothing was done yet", site).await?;
+            site.interrupt = self.interrupt.clone();
+            work(site).await
         });
         // A libvirt call that hangs must not keep the command from ending.
         runtime.shutdown_background();

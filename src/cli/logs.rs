@@ -5,6 +5,7 @@ use clap::Args;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::lab;
+use crate::ops::Hold;
 
 /// Show a node's journal
 #[derive(Debug, Args)]
@@ -36,7 +37,7 @@ impl Logs {
         if context.global.json {
             journal.push("--output=json".to_owned());
         }
-        let output = context.on_site("nothing was changed", async |site| {
+        let output = context.on_site("nothing was changed", Hold::Look, async |site| {
             let journal = lab::node(&site, &name)?.command(&journal).run().await;
             journal.map_err(|error| {
                 Failure::from(error).hint("`regent status` shows whether the node runs")

@@ -10,9 +10,10 @@ use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::lab;
 
-use crate::hypervisor::{Fault, Strength};
-use crate::impairment::Impairment;
+use crate::fault::{self, Fault, Impairment};
 use crate::name::{NameError, NodeName};
+use crate::ops::Hold;
+use crate::provider::{self, Strength};
 use crate::site::Site;
 
 /// Do something to a node, as a fault would
@@ -97,21 +98,16 @@ enum Verb {
     Heal(Target),
 }
 
-/// What is to be done to a node, by who does it.
+/// What is to be done to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deed {
-    /// From outside.
-    Fault(Fault),
-    /// From within.
-    Impair(Impairment),
-    /// Start or resume it.
+    /// A fault is injected.
+    Inject(Fault),
+    /// It is started or resumed.
     Start,
-    /// Undo all.
+    /// Whatever was done is reverted.
     Heal,
 }
-
-/// How long a node that was healed may take until it answers: an emulated machine boots for a minute or more.
-const BOOT: Duration = Duration::from_secs(180);
 
 #[derive(Debug, Args)]
 struct Target {
@@ -150,83 +146,82 @@ impl FromStr for NodeArg {
 
 impl Node {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let (target, deed, done) = self.verb.deed();
+        let (target, deed) = self.verb.deed();
         let name = target.node.into_name();
         context.on_site(
             "`regent status` shows what became of the node",
+            Hold::Change,
             async |site| {
                 lab::node(&site, &name)?;
                 deed.carry_out(&site, &name).await
             },
         )?;
-        context.print(
-            &format!("{name} {done}\n"),
-            &json!({ "node": name, "done": done }),
-        )?;
+        let done = deed.done(&name);
+        context.print(&format!("{done}\n"), &json!({ "node": name, "done": done }))?;
         Ok(Outcome::Done)
     }
 }
 
 impl Verb {
-    /// What is meant, to whom, and what may be said afterwards.
-    fn deed(self) -> (Target, Deed, &'static str) {
-        let fault = |target, fault, done| (target, Deed::Fault(fault), done);
-        let impair = |target, impairment, done| (target, Deed::Impair(impairment), done);
+    /// What is meant, and to whom.
+    fn deed(self) -> (Target, Deed) {
+        use provider::Fault::{Kill, LinkDown, Pause, PowerCut, Reset, SlowDisk, Stop};
+        let outside = |target, fault| (target, Deed::Inject(Fault::Outside(fault)));
+        let within = |target, impairment| (target, Deed::Inject(Fault::Within(impairment)));
         match self {
-            Self::Cut(target) => fault(target, Fault::PowerCut, "has lost power"),
-            Self::Kill(target) => fault(target, Fault::Kill, "is killed"),
-            Self::Stop(target) => fault(target, Fault::Stop, "is shut down"),
-            Self::Pause(target) => fault(target, Fault::Pause, "is paused"),
-            Self::Unplug(target) => fault(target, Fault::LinkDown, "is unplugged"),
-            Self::Reset(target) => fault(target, Fault::Reset, "is reset"),
-            Self::SlowDisk(target) => fault(target, Fault::SlowDisk, "has a slow disk"),
-            Self::FillDisk(target) => impair(target, Impairment::DiskFull, "has a full disk"),
+            Self::Cut(target) => outside(target, PowerCut),
+            Self::Kill(target) => outside(target, Kill),
+            Self::Stop(target) => outside(target, Stop),
+            Self::Pause(target) => outside(target, Pause),
+            Self::Unplug(target) => outside(target, LinkDown),
+            Self::Reset(target) => outside(target, Reset),
+            Self::SlowDisk(target) => outside(target, SlowDisk),
+            Self::FillDisk(target) => within(target, Impairment::DiskFull),
             Self::LosePackets { target, percent } => {
-                impair(target, Impairment::PacketLoss(percent), "loses packets")
+                within(target, Impairment::PacketLoss(percent))
             }
             Self::DelayPackets {
                 target,
                 milliseconds,
             } => {
                 let delay = Duration::from_millis(milliseconds.into());
-                impair(target, Impairment::PacketDelay(delay), "sends late")
+                within(target, Impairment::PacketDelay(delay))
             }
             Self::JumpClock { target, seconds } => {
                 let ahead = Duration::from_secs(seconds.into());
-                impair(target, Impairment::ClockAhead(ahead), "lives in the future")
+                within(target, Impairment::ClockAhead(ahead))
             }
-            Self::Start(target) => (target, Deed::Start, "is started"),
-            Self::Resume(target) => (target, Deed::Start, "is resumed"),
-            Self::Heal(target) => (target, Deed::Heal, "is healed"),
+            Self::Start(target) | Self::Resume(target) => (target, Deed::Start),
+            Self::Heal(target) => (target, Deed::Heal),
         }
     }
 }
 
 impl Deed {
     async fn carry_out(self, site: &Site, name: &NodeName) -> Result<(), Failure> {
-        let node = lab::node(site, name)?;
-        let driver = site.plan.driver;
         match self {
-            Self::Fault(fault) => {
-                site.hypervisor.inject(name, fault).await?;
-                if let Some(weakness) = site.hypervisor.weakness(fault) {
-                    site.events.note(weakness);
+            Self::Inject(fault) => {
+                fault::inject(site, name, fault).await?;
+                if let Strength::Weaker(how) = fault.strength(&site.provider, site.plan.driver) {
+                    site.events.note(how);
                 }
             }
-            Self::Impair(impairment) => {
-                if let Strength::Missing(why) = impairment.strength(driver) {
-                    return Err(Failure::operation(format!("{name}: {why}")));
-                }
-                impairment.impose(node, site.plan.network.gateway).await?;
+            Self::Start => {
+                site.provider.heal(name).await?;
+                fault::reverted(site, name)?;
             }
-            Self::Start => site.hypervisor.heal(name).await?,
-            Self::Heal => {
-                site.hypervisor.heal(name).await?;
-                node.wait_reachable(BOOT).await?;
-                Impairment::lift(node, driver).await?;
-            }
+            Self::Heal => fault::revert(site, name).await?,
         }
         Ok(())
+    }
+
+    /// What may be said afterwards.
+    fn done(self, name: &NodeName) -> String {
+        match self {
+            Self::Inject(fault) => fault.of(name),
+            Self::Start => format!("{name} runs"),
+            Self::Heal => format!("{name} is healed: nothing of what was done to it is left"),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use crate::plan;
+use crate::recipe;
 use crate::spec::Machine;
 
 /// Show what `up` would make: nodes, addresses, files, steps
@@ -27,15 +28,19 @@ impl Plan {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         let file = context.file(&Machine::default())?;
         context.warn(&file.warnings);
+        let steps: Vec<String> = recipe::steps(&file.plan)
+            .iter()
+            .map(recipe::Action::describe)
+            .collect();
         let Some(out) = self.out else {
-            let summary = plan::summary(&file.plan);
+            let summary = plan::summary(&file.plan, &steps);
             context.print(
                 &summary,
                 &json!({ "summary": summary, "driver": file.driver }),
             )?;
             return Ok(Outcome::Done);
         };
-        let files = plan::files(&file.plan).map_err(Failure::operation)?;
+        let files = plan::files(&file.plan, &steps).map_err(Failure::operation)?;
         for (path, text) in &files {
             write(&out.join(path), text)?;
         }

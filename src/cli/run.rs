@@ -1,7 +1,6 @@
 //! From arguments to an exit code.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
 use clap::Parser;
@@ -13,7 +12,7 @@ use super::interrupt;
 use super::show::{Face, Show};
 
 /// Parses `args`, runs the command, shows what went wrong, and returns the process's exit code.
-pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
     // Parsing itself may fail, and even then the error must have the form that was asked for.
     let json = args.iter().any(|arg| arg == "--json");
@@ -28,22 +27,22 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = dispatch(cli.command, &context);
     context.show.flush();
     match result {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::NotPassed) => 1.into(),
-        Ok(Outcome::Program(code)) => code.into(),
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::NotPassed) => 1,
+        Ok(Outcome::Program(code)) => code,
         Err(failure) => failure.report(context.global.json),
     }
 }
 
 /// Help and version are no failure, and go to standard output.
-fn parse_failure(error: clap::Error, json: bool) -> ExitCode {
+fn parse_failure(error: clap::Error, json: bool) -> u8 {
     if json && error.use_stderr() {
         let text = error.render().to_string();
         return Failure::usage(text.trim_start_matches("error: ").trim_end()).report(json);
     }
     // Nobody is left to tell when the stream is closed.
     let _ = error.print();
-    u8::try_from(error.exit_code()).unwrap_or(2).into()
+    u8::try_from(error.exit_code()).unwrap_or(2)
 }
 
 fn context(global: Global) -> Result<Context, Failure> {

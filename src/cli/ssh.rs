@@ -8,7 +8,9 @@ use super::context::Context;
 use super::exec::become_program;
 use super::failure::{Failure, Outcome};
 use super::lab::no_such_node;
-use crate::lab::{Lab, write_private};
+use crate::file::write_whole;
+use crate::lab::Lab;
+use crate::ops::Hold;
 use crate::plan::NodePlan;
 use crate::site::SiteError;
 
@@ -35,14 +37,16 @@ pub struct Ssh {
 
 impl Ssh {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let plan = context.plan()?;
-        let lab = context.lab(&plan)?;
+        let opened = context.opened(Hold::Look)?;
         let name = self.node.into_name();
-        let node = plan.node(&name).ok_or_else(|| no_such_node(&plan, &name))?;
+        let node = opened
+            .node(&name)
+            .ok_or_else(|| no_such_node(&opened.plan, &name))?;
+        let lab = &opened.lab;
         let host = format!("root@{}", node.address);
-        let options = options(&lab, node)?;
+        let options = options(lab, node)?;
         let args = options.iter().chain(iter::once(&host)).chain(&self.command);
-        become_program(&lab, "ssh", args)
+        become_program(lab, "ssh", args)
             .map_err(|failure| failure.hint("apt-get install openssh-client"))
     }
 }
@@ -58,8 +62,8 @@ fn options(lab: &Lab, node: &NodePlan) -> Result<Vec<String>, Failure> {
     let key = lab.paths().root().join("ssh_key");
     let known_hosts = lab.paths().root().join("ssh_known_hosts");
     let known = format!("{} {}\n", node.address, host.public);
-    write_private(&key, secrets.client.private.as_bytes())?;
-    write_private(&known_hosts, known.as_bytes())?;
+    write_whole(&key, secrets.client.private.as_bytes(), 0o600)?;
+    write_whole(&known_hosts, known.as_bytes(), 0o600)?;
     Ok(vec![
         "-F".to_owned(),
         "none".to_owned(),

@@ -4,8 +4,8 @@ use clap::Args;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use crate::hypervisor::DomainState;
-use crate::kubernetes::Kubernetes;
+use crate::lab::ActiveFault;
+use crate::ops::{self, Hold, Report};
 use crate::plan::NodeRole;
 use crate::recipe;
 
@@ -21,14 +21,39 @@ pub struct Status {}
 
 impl Status {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let status = context.on_site("nothing was changed", async |site| {
-            // Without an API the rest is shown all the same.
-            let kubernetes = Kubernetes::connect(&site.kubeconfig()).await.ok();
-            Ok(recipe::status(&site, kubernetes.as_ref()).await)
+        let (opened, differs) = context.opened_quietly(Hold::Look)?;
+        let record = opened.record.clone();
+        let report = context.on_opened(opened, async |site| {
+            let report = async { Ok::<_, Failure>(ops::report(&site, &record, differs).await) };
+            context.or_interrupt("nothing was changed", report).await
         })?;
-        context.print(&table(&status), &status)?;
+        context.print(&text(&report), &report)?;
         Ok(Outcome::Done)
     }
+}
+
+/// The table, and below it what is on record that explains it.
+fn text(report: &Report) -> String {
+    let mut text = table(&report.status);
+    for fault in &report.faults {
+        let ActiveFault {
+            node,
+            fault,
+            by,
+            since,
+            revert,
+        } = fault;
+        let since = since.strftime("%F %T UTC");
+        text.push_str(&format!(
+            "fault    {node}: {fault}, by `{by}`, in force since {since}; `{revert}` reverts it\n"
+        ));
+    }
+    for (word, line) in [("begun", &report.operation), ("differs", &report.differs)] {
+        if let Some(line) = line {
+            text.push_str(&format!("{word:<8} {line}\n"));
+        }
+    }
+    text
 }
 
 fn table(status: &recipe::Status) -> String {
@@ -43,7 +68,7 @@ fn table(status: &recipe::Status) -> String {
             node.name.to_string(),
             role(node.role).to_owned(),
             node.address.to_string(),
-            domain(node.domain).to_owned(),
+            node.domain.to_string(),
             known(node.ready),
             node.etcd.unwrap_or("-").to_owned(),
             known(node.balanced),
@@ -65,15 +90,6 @@ fn role(role: NodeRole) -> &'static str {
         NodeRole::LoadBalancer => "load balancer",
         NodeRole::ControlPlane => "control plane",
         NodeRole::Worker => "worker",
-    }
-}
-
-fn domain(state: DomainState) -> &'static str {
-    match state {
-        DomainState::Undefined => "undefined",
-        DomainState::Off => "off",
-        DomainState::Running => "running",
-        DomainState::Paused => "paused",
     }
 }
 

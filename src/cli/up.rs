@@ -9,12 +9,12 @@ use serde_json::json;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::show::duration;
-use crate::hypervisor::examine_host;
-use crate::image;
-use crate::lab::Lab;
+use crate::lab::LabPaths;
 use crate::machine::{self, Finding, State};
+use crate::ops::{self, Hold, OpsError};
 use crate::plan::Plan;
-use crate::recipe;
+use crate::provider::examine_host;
+use crate::recipe::{self, Preview, RecipeError};
 use crate::spec::{Connect, Driver, DriverChoice, Machine};
 
 /// Make the cluster exist and be healthy
@@ -25,9 +25,14 @@ use crate::spec::{Connect, Driver, DriverChoice, Machine};
 #[command(after_help = "\
 Examples:
   regent up                        the cluster of ./cluster.yaml
+  regent up --dry-run              what it would do now, round by round
   regent -f examples/ha.yaml up    another file
   regent up --json | jq -c .       one event a line")]
-pub struct Up {}
+pub struct Up {
+    /// Look, show what would be done, in order, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
 
 /// What an interrupted `up` leaves.
 const LEFT: &str =
@@ -37,7 +42,7 @@ impl Up {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         let begin = Instant::now();
         let mut file = context.file(&Machine::default())?;
-        let paths = context.paths(&file.plan);
+        let paths = context.paths(&file.plan.cluster);
         if !paths.root().exists() {
             if file.choice == DriverChoice::Auto && file.plan.connect == Connect::Private {
                 context.need_root()?;
@@ -50,7 +55,16 @@ impl Up {
         context.need_root()?;
         let plan = file.plan;
         need_programs(context, &plan)?;
-        recipe::check_reachable(&paths, &plan)?;
+        if !paths.root().exists() && plan.driver == Driver::Lxc {
+            refuse_missing(
+                vec![machine::overlay(&context.global.state)],
+                "`regent doctor` looks at what a lab needs",
+            )?;
+        }
+        ops::check(&paths, &context.global.store, &plan)?;
+        if self.dry_run {
+            return preview(context, &paths, &plan);
+        }
         context.events().note(format!(
             "nodes are {} ({})",
             file.driver.driver, file.driver.reason
@@ -61,12 +75,12 @@ impl Up {
         }
         context.show.record(&paths.events());
         let lab = {
-            let (plan, events) = (plan.clone(), context.events());
-            context.blocking(LEFT, move || Lab::enter(&paths, &plan, &events))?
+            let (plan, image, events) = (plan.clone(), image.clone(), context.events());
+            let store = context.global.store.clone();
+            context.blocking(LEFT, move || {
+                ops::enter(&paths, &store, &plan, &image, &events)
+            })?
         };
-        // A collection of garbage must not take away what nodes stand on.
-        let (version, driver) = (plan.kubernetes, plan.driver);
-        image::retain(&context.global.store, version, driver, lab.paths().root())?;
         let outcome = context.on_lab(Arc::new(lab), plan, image.parts.clone(), async |site| {
             context.or_interrupt(LEFT, recipe::up(&site, &image)).await
         })?;
@@ -83,6 +97,27 @@ impl Up {
             &json!({ "up": word, "seconds": elapsed.as_secs_f64() }),
         )?;
         Ok(Outcome::Done)
+    }
+}
+
+/// Shows what `up` would do for `wanted`.
+fn preview(context: &Context, paths: &LabPaths, wanted: &Plan) -> Result<Outcome, Failure> {
+    let preview = match ops::open(paths, Hold::Look) {
+        Ok(opened) => {
+            let known = opened.known(wanted);
+            let parts = opened.parts();
+            context.on_lab(opened.lab, known, parts, async |site| {
+                let preview = recipe::preview(&site, wanted);
+                context.or_interrupt("nothing was changed", preview).await
+            })?
+        }
+        Err(OpsError::NotRunning(_)) => Preview::of_first(wanted),
+        Err(error) => return Err(error.into()),
+    };
+    context.print(&preview.to_string(), &preview)?;
+    match preview.refusals.is_empty() {
+        true => Ok(Outcome::Done),
+        false => Err(RecipeError::Refused(preview.refusals).into()),
     }
 }
 

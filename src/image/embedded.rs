@@ -41,6 +41,8 @@ const FILES: &[Embedded] = embed![
     "go/kubernetes-1.35.4/go.sum",
     "go/pause/go.mod",
     "go/pause/main.go",
+    "go/probe/go.mod",
+    "go/probe/main.go",
     "initrd/init",
     "kubernetes-1.35.4.json",
     "machine.json",

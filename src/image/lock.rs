@@ -148,6 +148,25 @@ impl Lock {
         }
     }
 
+    /// What tells the lock file in force from others: where it is, none for the one that was compiled in, and the hash of
+    /// its text.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn identity() -> Result<(Option<Utf8PathBuf>, Sha256), LockError> {
+        let path = Utf8Path::new(NAME);
+        match std::fs::read(path) {
+            Ok(text) => {
+                let whole = camino::absolute_utf8(path).map_err(at(path))?;
+                Ok((Some(whole), Sha256::of(&text)))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Ok((None, Sha256::of(embedded::LOCK.as_bytes())))
+            }
+            Err(error) => Err(at(path)(error).into()),
+        }
+    }
+
     /// Parses a lock file; `path` is for the error.
     ///
     /// # Errors

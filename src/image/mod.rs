@@ -32,7 +32,7 @@ pub use link::link_tree;
 pub use lock::{Lock, LockError, LockedGo, LockedPackage, Problem, Purpose};
 pub use machine::MachineParts;
 pub use node_image::{
-    ImageError, MachineImage, NodeImage, realise, realise_kernel, retain, versions,
+    ImageError, MachineImage, NodeImage, names, realise, realise_kernel, retain, versions,
 };
 pub use parts::{Parts, parts};
 pub use resolve::{ResolveError, resolve};

@@ -1,6 +1,7 @@
 //! The node image: what the rest of regent wants from the store.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
 
 use super::boot::Boot;
 use super::lock::{Lock, LockError, Problem};
@@ -11,7 +12,7 @@ use crate::spec::{Driver, KubernetesVersion};
 use crate::store::{Store, StoreError, StorePathError};
 
 /// Everything a node needs from the store, realised.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeImage {
     /// The unpacked root file system: Debian, Kubernetes binaries, regent's own node files. Never written into.
     pub root: Utf8PathBuf,
@@ -25,7 +26,7 @@ pub struct NodeImage {
 }
 
 /// What a virtual machine boots, realised. None of it is ever written into.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineImage {
     /// The kernel. Its command line needs no `root=`: the initrd knows.
     pub kernel: Utf8PathBuf,
@@ -143,21 +144,29 @@ pub fn realise_kernel(
     Ok((kernel, initrd))
 }
 
+/// Says what an image for `version` and a kind of node would be made of, in the store at `store`: name and path of every
+/// derivation that counts. Builds and touches nothing.
+///
+/// # Errors
+/// When the lock file does not fit.
+pub fn names(
+    store: &Utf8Path,
+    version: KubernetesVersion,
+    driver: Driver,
+) -> Result<Vec<(String, Utf8PathBuf)>, ImageError> {
+    let (lock, _) = Lock::current()?;
+    let names = parts(&lock, version, driver)?.names().into_iter();
+    Ok(names
+        .map(|(name, path)| (name, store.join(path.as_str())))
+        .collect())
+}
+
 /// Keeps everything that an image is made of from being collected for as long as `directory`, a lab's, exists.
 ///
 /// # Errors
 /// When it cannot be written down.
-pub fn retain(
-    store: &Utf8Path,
-    version: KubernetesVersion,
-    driver: Driver,
-    directory: &Utf8Path,
-) -> Result<(), ImageError> {
-    let (lock, _) = Lock::current()?;
-    let paths: Vec<_> = parts(&lock, version, driver)?
-        .names()
-        .into_iter()
-        .map(|(_, path)| path)
-        .collect();
+pub fn retain(store: &Utf8Path, image: &NodeImage, directory: &Utf8Path) -> Result<(), ImageError> {
+    let names = image.parts.iter().filter_map(|(_, path)| path.file_name());
+    let paths = names.map(str::parse).collect::<Result<Vec<_>, _>>()?;
     Ok(Store::open(store)?.retain(directory, &paths)?)
 }

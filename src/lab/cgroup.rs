@@ -38,14 +38,29 @@ pub(super) fn belongs(directory: &Utf8Path, cluster: &ClusterName) -> bool {
         .is_some_and(|node| !node.contains('-') && node.parse::<NodeName>().is_ok())
 }
 
+/// Removes empty directories `machine`, which whoever was killed has left. With one in some hierarchies and none in others
+/// libvirt 9.0 starts no container: `cpuset/machine/lxc-…/tasks: No such file or directory`.
+pub(super) fn tidy() -> io::Result<()> {
+    for directory in parents()? {
+        // Refused, as it should be, while something is in it.
+        let _ = fs::remove_dir(directory);
+    }
+    Ok(())
+}
+
+/// The directories `machine`, there or not: one a hierarchy.
+fn parents() -> io::Result<impl Iterator<Item = Utf8PathBuf>> {
+    let hierarchies = mounts::all()?.into_iter();
+    Ok(hierarchies
+        .filter(|mount| matches!(mount.kind.as_str(), "cgroup" | "cgroup2"))
+        .map(|mount| mount.point.join("machine")))
+}
+
 /// Returns the directories of all domains, whoever they belong to.
 pub(super) fn machines() -> io::Result<Vec<Utf8PathBuf>> {
     let mut found = Vec::new();
-    for hierarchy in mounts::all()? {
-        if !matches!(hierarchy.kind.as_str(), "cgroup" | "cgroup2") {
-            continue;
-        }
-        let entries = match hierarchy.point.join("machine").read_dir_utf8() {
+    for parent in parents()? {
+        let entries = match parent.read_dir_utf8() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other?,
         };
@@ -71,6 +86,15 @@ fn owner(directory: &Utf8Path) -> &str {
                 .split_once('-')
         })
         .map_or(name, |(_id, domain)| domain)
+}
+
+/// Whether a directory, or one below it, has a process that lives.
+pub(super) fn is_populated(directory: &Utf8PathBuf) -> bool {
+    let lives = |pid: &str| pid.parse().ok().and_then(ProcessId::of).is_some();
+    tree(directory).iter().any(|directory| {
+        let members = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+        members.lines().any(lives)
+    })
 }
 
 /// Kills every process in these directories and below.
@@ -153,6 +177,22 @@ fn tree(top: &Utf8PathBuf) -> Vec<Utf8PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A foreign domain `demo-db` beside a lab called `demo`: its name belongs, its processes do not.
+    #[test]
+    fn case_foreign_what_lives_under_a_lab_s_name_is_seen_to_live() {
+        let scratch = tempfile::tempdir().unwrap();
+        let top = Utf8PathBuf::from_path_buf(scratch.path().join("demo-db")).unwrap();
+        assert!(belongs(&top, &"demo".parse().unwrap()));
+        fs::create_dir_all(top.join("init.scope")).unwrap();
+        assert!(!is_populated(&top));
+        let members = top.join("init.scope/cgroup.procs");
+        fs::write(&members, format!("{}\n", std::process::id())).unwrap();
+        assert!(is_populated(&top));
+        // Dead, and not waited for by anybody any more.
+        fs::write(&members, "4194304\n").unwrap();
+        assert!(!is_populated(&top));
+    }
 
     #[test]
     fn directories_name_their_domain_and_cluster() {

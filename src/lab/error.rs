@@ -5,9 +5,10 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::RemoteError;
-use crate::hypervisor::HypervisorError;
+use crate::file::ReadError;
 use crate::name::ClusterName;
 use crate::node::NodeError;
+use crate::provider::ProviderError;
 
 /// Why a lab could not be entered, found or taken down.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +24,19 @@ pub enum LabError {
         /// Why.
         source: io::Error,
     },
+    /// A file of the lab's, or of all labs, is damaged or of a later regent. Nothing was written.
+    #[error(transparent)]
+    File(#[from] ReadError),
+    /// The lab's secrets are there and its record is not, or the other way round.
+    #[error("{missing} is missing, while {present} is there")]
+    Incomplete {
+        /// The file that is missing.
+        missing: Utf8PathBuf,
+        /// The one that is not.
+        present: Utf8PathBuf,
+    },
     /// Another process is changing the lab.
-    #[error("the lab is in use by {holder}; its lock is {path}")]
+    #[error("the lab is held by {holder}; its lock is {path}")]
     Busy {
         /// The lock.
         path: Utf8PathBuf,
@@ -71,6 +83,12 @@ pub enum LabError {
         /// The process.
         pid: u32,
     },
+    /// Something was to be recorded by a process that only looks.
+    #[error("this process does not hold the lab in {root}, so it may not record anything of it")]
+    NotHeld {
+        /// The lab's directory.
+        root: Utf8PathBuf,
+    },
     /// A key could not be made.
     #[error(transparent)]
     Key(#[from] NodeError),
@@ -83,7 +101,7 @@ pub enum LabError {
         /// The libvirt.
         uri: String,
         /// Why.
-        source: Box<HypervisorError>,
+        source: Box<ProviderError>,
     },
 }
 

@@ -72,6 +72,7 @@ impl Holder {
     pub(super) fn start(paths: &LabPaths, driver: Driver) -> Result<Self, LabError> {
         let directory = paths.libvirt();
         prepare(&directory, driver)?;
+        cgroup::tidy().map_err(LabError::io("tidying the cgroups of", paths.root()))?;
         let log = directory.join("holder.log");
         let stderr = fs::File::create(&log).map_err(LabError::io("making", &log))?;
         let mut command = Command::new("setsid");
@@ -201,11 +202,20 @@ fn not_made(paths: &LabPaths, log: &Utf8Path) -> LabError {
     }
 }
 
-/// Returns the processes that were started to hold the lab in this directory, half-made ones included.
+/// Returns the processes that were started to hold the lab in this directory, half-made ones included. Anybody may put
+/// a mark into an environment: it counts only where root did, in the user namespace that this process is in.
 pub(super) fn marked(root: &Utf8Path) -> Vec<ProcessId> {
+    let ours = ProcessId::of(std::process::id()).and_then(|process| process.namespace("user"));
     process::all()
         .filter(|process| process.environment(MARK).as_deref() == Some(root.as_str()))
+        .filter(|process| counts(&process.users(), process.namespace("user"), ours.as_deref()))
         .collect()
+}
+
+/// Whether a mark counts, by the users that its process has (real, effective, saved, of the file system), and its user
+/// namespace and ours.
+fn counts(users: &[u32], theirs: Option<String>, ours: Option<&str>) -> bool {
+    users == [0; 4] && ours.is_some() && theirs.as_deref() == ours
 }
 
 /// Ends every holder of the lab in this directory, and with it everything that runs there.
@@ -319,5 +329,59 @@ fn missing(tool: &'static str, package: &'static str) -> impl FnOnce(io::Error) 
             package,
         },
         _ => LabError::io("running", Utf8Path::new(tool))(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt as _;
+
+    #[test]
+    fn case_root_mark() {
+        let own = || Some("user:[1]".to_owned());
+        let ours = Some("user:[1]");
+        assert!(counts(&[0; 4], own(), ours));
+        assert!(!counts(&[1000; 4], own(), ours));
+        // A program with the set-user-ID bit keeps its caller's environment.
+        assert!(!counts(&[1000, 0, 0, 0], own(), ours));
+        // Root of a namespace that an unprivileged user made.
+        assert!(!counts(&[0; 4], Some("user:[2]".to_owned()), ours));
+        assert!(!counts(&[0; 4], None, ours));
+        assert!(!counts(&[0; 4], None, None));
+        assert!(!counts(&[], own(), ours));
+    }
+
+    /// As far as the user that runs the tests lets it be shown.
+    #[test]
+    fn case_root_mark_of_another_user_is_not_seen() {
+        let root = Utf8Path::new("/nowhere/case-root-mark");
+        let marked_by = |user: Option<u32>| {
+            let mut command = Command::new("sleep");
+            command.arg("60").env(MARK, root.as_str());
+            if let Some(user) = user {
+                command.uid(user);
+            }
+            let Ok(mut child) = command.spawn() else {
+                return None;
+            };
+            // A spawn returns a moment before the kernel shows the new program's environment.
+            let environment = format!("/proc/{}/environ", child.id());
+            let begun = Instant::now();
+            while fs::read(&environment).is_ok_and(|text| text.is_empty()) {
+                assert!(begun.elapsed() < Duration::from_secs(10), "no environment");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let found = marked(root).iter().any(|process| process.pid == child.id());
+            child.kill().unwrap();
+            child.wait().unwrap();
+            Some(found)
+        };
+        if rustix::process::geteuid().is_root() {
+            assert_eq!(marked_by(None), Some(true));
+            assert_ne!(marked_by(Some(65534)), Some(true));
+        } else {
+            assert_eq!(marked_by(None), Some(false));
+        }
     }
 }

@@ -9,13 +9,14 @@ use std::io;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::lock::{Lock, LockError};
-use super::{LabError, LabPaths, holder, write_private};
+use super::record::Connection;
+use super::{LabError, LabPaths, holder};
 use crate::event::Events;
-use crate::name::ClusterName;
+use crate::file::{ReadError, read_json, write_json};
+use crate::name::{ClusterName, LabId};
 use crate::spec::Connect;
 
 /// The setting that nodes exhaust: the default of 128 is used up by four nodes, and kube-proxy then dies
@@ -39,6 +40,10 @@ struct Registration {
     root: Utf8PathBuf,
     /// Whether nothing but the directory says that it lives: its nodes are in somebody else's libvirt.
     shared: bool,
+    /// What tells it from every other.
+    id: LabId,
+    /// How its nodes are reached, for a lab whose own record cannot be read any more.
+    connection: Connection,
 }
 
 impl Registration {
@@ -63,12 +68,13 @@ impl Host {
         &self,
         paths: &LabPaths,
         connect: &Connect,
+        (id, connection): (&LabId, &Connection),
         events: &Events,
     ) -> Result<(), LabError> {
         let shared = *connect != Connect::Private;
         let lock = self.lock()?;
         let file = self.registration(paths.cluster());
-        if let Some(other) = read::<Registration>(&file)?
+        if let Some(other) = read_json::<Registration>(&file)?
             && other.root != paths.root()
             && other.is_alive()
         {
@@ -78,7 +84,13 @@ impl Host {
             });
         }
         let root = paths.root().to_owned();
-        write(&file, &Registration { root, shared })?;
+        let registration = Registration {
+            root,
+            shared,
+            id: id.clone(),
+            connection: connection.clone(),
+        };
+        write(&file, &registration)?;
         let raised = match connect {
             Connect::Private | Connect::Uri(_) => self.raise(events),
             Connect::Remote(_) => Ok(()),
@@ -89,8 +101,18 @@ impl Host {
 
     /// Whether the cluster's name is this lab's, or nobody's.
     pub(super) fn is_ours(&self, paths: &LabPaths) -> Result<bool, LabError> {
-        let other = read::<Registration>(&self.registration(paths.cluster()))?;
+        let other = read_json::<Registration>(&self.registration(paths.cluster()))?;
         Ok(other.is_none_or(|other| other.root == paths.root() || !other.is_alive()))
+    }
+
+    /// What the machine knows of a lab whose own record cannot be read: its identifier, and how its nodes are reached.
+    pub(super) fn registered(
+        &self,
+        paths: &LabPaths,
+    ) -> Result<Option<(LabId, Connection)>, LabError> {
+        let known = read_json::<Registration>(&self.registration(paths.cluster()))?;
+        let ours = known.filter(|known| known.root == paths.root());
+        Ok(ours.map(|known| (known.id, known.connection)))
     }
 
     /// Gives the name back and, when no lab is left, the settings their old values.
@@ -100,10 +122,18 @@ impl Host {
         }
         let lock = self.lock()?;
         let ours = self.registration(paths.cluster());
-        if read::<Registration>(&ours)?.is_some_and(|other| other.root == paths.root()) {
+        let remove = match read_json::<Registration>(&ours) {
+            Ok(registration) => registration.is_some_and(|other| other.root == paths.root()),
+            Err(error @ ReadError::Io { .. }) => return Err(error.into()),
+            Err(error) => {
+                events.warn(format!("{error}; removed, since this lab had the name"));
+                true
+            }
+        };
+        if remove {
             fs::remove_file(&ours).map_err(LabError::io("removing", &ours))?;
         }
-        if self.living()? {
+        if self.living(events)? {
             return Ok(());
         }
         self.put_back(events)?;
@@ -124,14 +154,15 @@ impl Host {
         entries
             .filter_map(|entry| {
                 let cluster = entry.path().file_stem()?.parse().ok()?;
-                let root = read::<Registration>(entry.path()).ok()??.root;
+                let root = read_json::<Registration>(entry.path()).ok()??.root;
                 (!root.starts_with(state)).then_some((cluster, root))
             })
             .collect()
     }
 
-    /// Whether any registered lab lives; registrations of dead ones are dropped.
-    fn living(&self) -> Result<bool, LabError> {
+    /// Whether any registered lab lives; registrations of dead ones are dropped. One that cannot be read may be of a
+    /// living lab.
+    fn living(&self, events: &Events) -> Result<bool, LabError> {
         let directory = self.registry.join("labs");
         let mut living = false;
         for entry in directory
@@ -141,10 +172,15 @@ impl Host {
             let file = entry
                 .map_err(LabError::io("reading", &directory))?
                 .into_path();
-            if read::<Registration>(&file)?.is_some_and(|lab| lab.is_alive()) {
-                living = true;
-            } else {
-                fs::remove_file(&file).map_err(LabError::io("removing", &file))?;
+            match read_json::<Registration>(&file) {
+                Ok(Some(lab)) if lab.is_alive() => living = true,
+                Ok(_) => fs::remove_file(&file).map_err(LabError::io("removing", &file))?,
+                Err(error) => {
+                    events.warn(format!(
+                        "{error}; taken for a lab that lives, so this machine's settings stay raised"
+                    ));
+                    living = true;
+                }
             }
         }
         Ok(living)
@@ -158,7 +194,7 @@ impl Host {
             return Ok(());
         }
         let settings = self.registry.join("settings.json");
-        let mut old: BTreeMap<String, u64> = read(&settings)?.unwrap_or_default();
+        let mut old: BTreeMap<String, u64> = read_json(&settings)?.unwrap_or_default();
         // What was there before the first lab is what counts, and it must be on record before it is gone.
         old.entry(name.to_owned()).or_insert(current);
         write(&settings, &old)?;
@@ -176,8 +212,13 @@ impl Host {
     }
 
     fn put_back(&self, events: &Events) -> Result<(), LabError> {
-        let old: BTreeMap<String, u64> =
-            read(&self.registry.join("settings.json"))?.unwrap_or_default();
+        let old: BTreeMap<String, u64> = match read_json(&self.registry.join("settings.json")) {
+            Ok(old) => old.unwrap_or_default(),
+            Err(error) => {
+                events.warn(format!("{error}; so raised settings are not put back"));
+                return Ok(());
+            }
+        };
         for (name, value) in old {
             let current = self.setting(&name)?;
             // Whoever has set another value since then meant it.
@@ -220,21 +261,9 @@ impl Host {
     }
 }
 
-/// Reads a file of ours; none if it is not there or was cut short by a crash of the machine.
-pub(super) fn read<T: DeserializeOwned>(file: &Utf8Path) -> Result<Option<T>, LabError> {
-    match fs::read(file) {
-        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(LabError::io("reading", file)(error)),
-    }
-}
-
-/// Writes a file of ours, readable by us only, so that it is there whole or not at all.
-pub(super) fn write<T: Serialize>(file: &Utf8Path, value: &T) -> Result<(), LabError> {
-    serde_json::to_vec_pretty(value)
-        .map_err(io::Error::from)
-        .and_then(|text| write_private(file, &text))
-        .map_err(LabError::io("writing", file))
+/// Writes a file of ours.
+fn write<T: Serialize>(file: &Utf8Path, value: &T) -> Result<(), LabError> {
+    write_json(file, value).map_err(LabError::io("writing", file))
 }
 
 #[cfg(test)]
@@ -257,6 +286,51 @@ mod tests {
         paths
     }
 
+    fn identity() -> (LabId, Connection) {
+        let connection = Connection {
+            holder: None,
+            uri: Some("lxc:///system".to_owned()),
+            driver: crate::spec::Driver::Lxc,
+            reachable: vec![],
+        };
+        (LabId::placeholder(), connection)
+    }
+
+    #[test]
+    fn case_secrets_a_damaged_registration_is_an_error_but_keeps_nobody_from_going() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = Utf8Path::from_path(directory.path()).unwrap();
+        let host = host(directory);
+        let [one, other] =
+            [("a", "one"), ("a", "other")].map(|(state, cluster)| lab(directory, state, cluster));
+        let shared = Connect::Uri("lxc:///system".to_owned());
+        let (id, connection) = identity();
+        let register =
+            |paths: &LabPaths| host.register(paths, &shared, (&id, &connection), &Events::none());
+        register(&one).unwrap();
+        register(&other).unwrap();
+        let known = host.registered(&one).unwrap();
+        assert_eq!(known, Some((id.clone(), connection.clone())));
+
+        let file = host.registration(one.cluster());
+        fs::write(&file, "{\"root\":").unwrap();
+        for error in [
+            register(&one).unwrap_err(),
+            host.is_ours(&one).unwrap_err(),
+            host.registered(&one).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains(file.as_str()), "{error}");
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), "{\"root\":");
+        // Somebody else's damaged one counts as a lab that lives.
+        host.unregister(&other, &Events::none()).unwrap();
+        assert!(file.exists());
+        assert_eq!(host.setting(INOTIFY.0).unwrap(), 8192);
+        host.unregister(&one, &Events::none()).unwrap();
+        assert!(!host.registry.exists());
+        assert_eq!(host.setting(INOTIFY.0).unwrap(), 128);
+    }
+
     #[test]
     fn a_name_is_given_once_and_settings_go_back_with_the_last_lab() {
         let directory = tempfile::tempdir().unwrap();
@@ -266,16 +340,20 @@ mod tests {
         let [one, other, same] = [("a", "one"), ("a", "other"), ("b", "one")]
             .map(|(state, cluster)| lab(directory, state, cluster));
         let setting = || host.setting(INOTIFY.0).unwrap();
+        let (id, connection) = identity();
+        let register = |paths: &LabPaths, connect: &Connect| {
+            host.register(paths, connect, (&id, &connection), &events)
+        };
 
         let shared = Connect::Uri("lxc:///system".to_owned());
 
         let far = Connect::Remote("qemu+ssh://host/system".parse().unwrap());
-        host.register(&one, &far, &events).unwrap();
+        register(&one, &far).unwrap();
         assert_eq!(setting(), 128);
-        host.register(&one, &shared, &events).unwrap();
-        host.register(&other, &shared, &events).unwrap();
+        register(&one, &shared).unwrap();
+        register(&other, &shared).unwrap();
         assert_eq!(setting(), 8192);
-        let error = host.register(&same, &shared, &events).unwrap_err();
+        let error = register(&same, &shared).unwrap_err();
         assert!(matches!(error, LabError::NameTaken { root, .. } if root == one.root()));
         assert!(!host.is_ours(&same).unwrap());
 
@@ -296,7 +374,9 @@ mod tests {
         let host = host(directory);
         let one = lab(directory, "a", "one");
         let shared = Connect::Uri("lxc:///system".to_owned());
-        host.register(&one, &shared, &Events::none()).unwrap();
+        let (id, connection) = identity();
+        host.register(&one, &shared, (&id, &connection), &Events::none())
+            .unwrap();
         fs::write(host.sysctl.join(INOTIFY.0), "9999").unwrap();
         host.unregister(&one, &Events::none()).unwrap();
         assert_eq!(host.setting(INOTIFY.0).unwrap(), 9999);

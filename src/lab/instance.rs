@@ -5,60 +5,34 @@ use std::io;
 use std::net::SocketAddrV4;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
-use serde::{Deserialize, Serialize};
-
-use super::holder::{self, HOST, Holder, LAB};
-use super::host::{self, Host};
+use super::holder::{self, Holder};
+use super::host::Host;
 use super::lock::{Lock, LockError};
 use super::network;
-use super::process::ProcessId;
-use super::{LabError, LabPaths, RemoteHost, Secrets, down, mounts, remote};
+use super::place::{Place, log_in};
+use super::record::{self, Connection, Record};
+use super::{ActiveFault, LabError, LabPaths, LockFile, RemoteHost, Secrets, down, remote};
 use crate::event::Events;
-use crate::hypervisor;
-use crate::name::NodeName;
+use crate::image::NodeImage;
+use crate::name::{LabId, NodeName};
 use crate::plan::Plan;
-use crate::spec::{Connect, Driver, RemoteUri};
+use crate::provider;
+use crate::spec::{Connect, Driver};
 
 /// A lab that exists on this machine.
 #[derive(Debug)]
 pub struct Lab {
     place: Place,
     secrets: Secrets,
+    record: Mutex<Record>,
     /// Held while this process may change the lab.
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
-/// Where a lab's nodes live and how to get there: what the hypervisor needs of a lab. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    pub(crate) paths: LabPaths,
-    /// The lab's libvirt.
-    pub(crate) uri: String,
-    /// None in a libvirt that is not the lab's own: the nodes then live in the host's namespaces.
-    pub(crate) holder: Option<Holder>,
-    /// The host that has the nodes, where it is another one.
-    pub(crate) remote: Option<Arc<RemoteHost>>,
-}
-
-/// `lab.json`: what is running.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
-    /// The process that holds a private lab.
-    pub(super) holder: Option<ProcessId>,
-    /// The libvirt that the nodes are in, where it is not the lab's own.
-    pub(super) uri: Option<String>,
-    /// The kind of its nodes.
-    pub(super) driver: Driver,
-    /// What is reached of nodes on another host.
-    #[serde(default)]
-    pub(super) reachable: Vec<SocketAddrV4>,
-}
-
-/// How long `up` and `down` wait for each other. Somebody at a terminal wants to know who is in the way.
+/// How long those that change a lab wait for each other. Somebody at a terminal wants to know who is in the way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Lab {
@@ -69,6 +43,21 @@ impl Lab {
         let lock = lock(paths)?;
         // Again: a `down` may have removed it between the first time and the lock.
         private_directory(paths.root())?;
+        // What is damaged stops it here, before anything is written.
+        let known = Record::read(paths)?;
+        check_complete(paths, known.as_ref(), Secrets::load(paths)?.as_ref())?;
+        let mut record = match known.clone() {
+            Some(record) => record,
+            None => Record::new(
+                paths,
+                Connection {
+                    holder: None,
+                    uri: None,
+                    driver: plan.driver,
+                    reachable: Vec::new(),
+                },
+            )?,
+        };
         let uri = match &plan.connect {
             Connect::Private => None,
             Connect::Uri(uri) => Some(uri.clone()),
@@ -89,20 +78,22 @@ impl Lab {
                 return Err(error);
             }
         };
-        Host::new().register(paths, &plan.connect, events)?;
+        record.connection.driver = plan.driver;
+        record.connection.uri = uri;
+        record.connection.reachable = reachable;
+        let identity = (&record.id, &record.connection);
+        Host::new().register(paths, &plan.connect, identity, events)?;
+        // Before anything that it stands for: whoever finds the lab half-made must know that it is one.
+        record.regent = env!("CARGO_PKG_VERSION").to_owned();
+        record.operation = record::operation(plan);
+        record.write(paths)?;
         let secrets = Secrets::ensure(paths, plan.nodes.iter().map(|node| &node.name))?;
-        let holder = match uri {
-            None => Some(ensure_holder(paths, plan.driver, events)?),
-            Some(_) => None,
-        };
-        let record = Record {
-            holder: holder.map(|holder| holder.0),
-            uri,
-            driver: plan.driver,
-            reachable,
-        };
-        host::write(&paths.record(), &record)?;
-        if let Some(holder) = holder {
+        if record.connection.uri.is_none() {
+            let holder = ensure_holder(paths, known.as_ref(), plan.driver, events)?;
+            if record.connection.holder != Some(holder.0) {
+                record.connection.holder = Some(holder.0);
+                record.write(paths)?;
+            }
             for daemon in holder.ensure_daemons()? {
                 events.note(format!("{daemon} runs in the lab"));
             }
@@ -110,34 +101,141 @@ impl Lab {
         Ok(Self {
             place: record.place(paths, remote),
             secrets,
-            _lock: Some(lock),
+            record: Mutex::new(record),
+            lock: Some(lock),
         })
     }
 
-    /// Finds the lab, if it exists and is alive, without changing it and without its lock. Logs in to the host that has
-    /// its nodes, where that is another one.
+    /// Finds the lab, if it exists and is alive, to look at it: without changing it and without its lock. Logs in to the
+    /// host that has its nodes, where that is another one.
     pub fn find(paths: &LabPaths) -> Result<Option<Self>, LabError> {
-        let (Some(record), Some(secrets)) = (
-            host::read::<Record>(&paths.record())?,
-            Secrets::load(paths)?,
-        ) else {
+        let (Some(record), secrets) = (Record::read(paths)?, Secrets::load(paths)?) else {
             return Ok(None);
         };
-        if record.holder.is_some_and(|holder| !holder.is_alive()) {
-            return Ok(None);
+        let Connection { holder, uri, .. } = &record.connection;
+        match (holder, uri) {
+            (Some(holder), _) if !holder.is_alive() => return Ok(None),
+            // An `up` that has not come to start it.
+            (None, None) => return Ok(None),
+            _ => {}
         }
-        let (uri, events) = (record.uri.as_deref(), Events::none());
-        let remote = log_in(paths, uri, &record.reachable, &events)?;
+        let Some(secrets) = secrets else {
+            return Err(LabError::Incomplete {
+                missing: paths.secrets(),
+                present: paths.record(),
+            });
+        };
+        let remote = log_in(
+            paths,
+            uri.as_deref(),
+            &record.connection.reachable,
+            &Events::none(),
+        )?;
         Ok(Some(Self {
             place: record.place(paths, remote),
             secrets,
-            _lock: None,
+            record: Mutex::new(record),
+            lock: None,
+        }))
+    }
+
+    /// Finds the lab, as [`find`](Self::find) does, to change it: with its lock, until it is dropped.
+    ///
+    /// # Errors
+    /// When somebody else holds it, who is named, or as for [`find`](Self::find).
+    pub fn hold(paths: &LabPaths) -> Result<Option<Self>, LabError> {
+        if Record::read(paths)?.is_none() {
+            return Ok(None);
+        }
+        // Before it is found: whoever held it may have changed what is on record.
+        let lock = lock(paths)?;
+        Ok(Self::find(paths)?.map(|lab| Self {
+            lock: Some(lock),
+            ..lab
         }))
     }
 
     /// The kind of nodes that a lab has, alive or not; none if there is no lab.
     pub fn driver(paths: &LabPaths) -> Result<Option<Driver>, LabError> {
-        Ok(host::read::<Record>(&paths.record())?.map(|record| record.driver))
+        Ok(Record::read(paths)?.map(|record| record.connection.driver))
+    }
+
+    /// What tells the lab from every other.
+    pub fn id(&self) -> &LabId {
+        &self.place.id
+    }
+
+    /// What is recorded of the lab, as this process knows it.
+    pub fn record(&self) -> Record {
+        self.recorded().clone()
+    }
+
+    /// Records what the nodes boot, before the first of them is made.
+    ///
+    /// # Errors
+    /// When it cannot be written, or this process does not hold the lab.
+    pub fn boots(&self, image: &NodeImage, lock_file: Option<&LockFile>) -> Result<(), LabError> {
+        self.change(|record| {
+            record.image = Some(image.clone());
+            record.lock_file = lock_file.cloned();
+        })
+    }
+
+    /// Records that the cluster is what this plan says.
+    ///
+    /// # Errors
+    /// As for [`boots`](Self::boots).
+    pub fn brought_to(&self, plan: &Plan) -> Result<(), LabError> {
+        self.change(|record| {
+            record.plan = Some(plan.clone());
+            record.operation = None;
+        })
+    }
+
+    /// Records a fault that is about to be injected, so that it is known even if this process is killed in the middle.
+    ///
+    /// # Errors
+    /// As for [`boots`](Self::boots).
+    pub fn fault_injected(&self, fault: ActiveFault) -> Result<(), LabError> {
+        self.change(|record| {
+            let same = |known: &ActiveFault| known.node == fault.node && known.fault == fault.fault;
+            record.faults.retain(|known| !same(known));
+            record.faults.push(fault);
+        })
+    }
+
+    /// Records that a fault of a node, or with `None` every one, was reverted.
+    ///
+    /// # Errors
+    /// As for [`boots`](Self::boots).
+    pub fn fault_reverted(&self, node: &NodeName, fault: Option<&str>) -> Result<(), LabError> {
+        let reverted = |known: &ActiveFault| {
+            known.node == *node && fault.is_none_or(|fault| known.fault == fault)
+        };
+        if !self.recorded().faults.iter().any(reverted) {
+            return Ok(());
+        }
+        self.change(|record| record.faults.retain(|known| !reverted(known)))
+    }
+
+    fn recorded(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the record, here and on the disk.
+    fn change(&self, change: impl FnOnce(&mut Record)) -> Result<(), LabError> {
+        if self.lock.is_none() {
+            let root = self.place.paths.root().to_owned();
+            return Err(LabError::NotHeld { root });
+        }
+        let mut record = self.recorded();
+        let mut changed = record.clone();
+        change(&mut changed);
+        if changed != *record {
+            changed.write(&self.place.paths)?;
+            *record = changed;
+        }
+        Ok(())
     }
 
     /// Takes the lab down, whatever state it is in: from names, not from memory. Nothing of it is left. Idempotent.
@@ -165,10 +263,14 @@ impl Lab {
         self.place.holder.is_none_or(Holder::libvirtd_answers)
     }
 
-    /// What the hypervisor needs of the lab.
+    /// What a provider needs of the lab.
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }
+
+    /// Stack of a thread that works on a cluster, in bytes: as much as a main thread has. In an unoptimised build a request
+    /// to the API takes a good part of the usual 2 MiB: one has overflowed them.
+    pub const STACK: usize = 8 << 20;
 
     /// A tokio runtime whose threads stand in the lab's network namespace; what is spawned on it reaches the
     /// nodes. The future that is given to `block_on` itself runs on the calling thread, which must have called
@@ -179,6 +281,7 @@ impl Lab {
         builder
             .worker_threads(2)
             .thread_name("regent-lab")
+            .thread_stack_size(Self::STACK)
             .enable_all();
         if let Some(namespace) = self.network()? {
             // Tried on a thread of its own first: a thread that starts cannot say that it failed.
@@ -242,30 +345,6 @@ impl Lab {
     }
 }
 
-impl Record {
-    pub(super) fn place(&self, paths: &LabPaths, remote: Option<Arc<RemoteHost>>) -> Place {
-        let holder = self.holder.map(Holder);
-        // A driver's name is libvirt's word for it.
-        let driver = self.driver;
-        let uri = match (&self.uri, holder) {
-            (Some(uri), _) => remote
-                .as_ref()
-                .map_or_else(|| uri.clone(), |host| host.libvirt_uri()),
-            (None, Some(holder)) => format!(
-                "{driver}:///system?socket={}/libvirt-sock",
-                holder.runtime_directory()
-            ),
-            (None, None) => format!("{driver}:///system"),
-        };
-        Place {
-            paths: paths.clone(),
-            uri,
-            holder,
-            remote,
-        }
-    }
-}
-
 /// Makes sure of a libvirt that is not the lab's own before anything else is done, so that nothing is left on this machine
 /// if it is out of reach; logs in to its host, where that is another one.
 fn reach(
@@ -276,7 +355,7 @@ fn reach(
 ) -> Result<Option<Arc<RemoteHost>>, LabError> {
     match &plan.connect {
         Connect::Private => Ok(None),
-        Connect::Uri(uri) => match hypervisor::answers(uri) {
+        Connect::Uri(uri) => match provider::answers(uri) {
             Ok(()) => Ok(None),
             Err(source) => Err(LabError::Libvirt {
                 uri: uri.clone(),
@@ -287,62 +366,17 @@ fn reach(
     }
 }
 
-/// Logs in to the host of a libvirt, where that is not this machine.
-pub(super) fn log_in(
-    paths: &LabPaths,
-    uri: Option<&str>,
-    reachable: &[SocketAddrV4],
-    events: &Events,
-) -> Result<Option<Arc<RemoteHost>>, LabError> {
-    // What is on record was valid once.
-    let uri = uri.and_then(|uri| uri.parse::<RemoteUri>().ok());
-    let host = uri.map(|uri| RemoteHost::log_in(&uri, reachable, paths.root(), events));
-    Ok(host.transpose()?.map(Arc::new))
-}
-
-impl Place {
-    /// Returns a node's directory, as the lab's libvirt sees it.
-    pub(crate) fn node(&self, node: &NodeName) -> Utf8PathBuf {
-        match self.holder {
-            Some(_) => Utf8PathBuf::from(LAB).join("nodes").join(node.as_str()),
-            None => self.paths.node(node),
-        }
-    }
-
-    /// Returns a path of the host, as the lab's libvirt sees it.
-    pub(crate) fn host(&self, path: &camino::Utf8Path) -> Utf8PathBuf {
-        match self.holder {
-            Some(_) => Utf8PathBuf::from(format!("{HOST}{path}")),
-            None => path.to_owned(),
-        }
-    }
-
-    /// Returns where something is mounted in the mount namespace of the lab's libvirt.
-    pub(crate) fn mounts(&self) -> io::Result<Vec<Utf8PathBuf>> {
-        let process = self
-            .holder
-            .map_or_else(std::process::id, |holder| holder.0.pid);
-        Ok(mounts::of(process)?
-            .into_iter()
-            .map(|mount| mount.point)
-            .collect())
-    }
-
-    /// Returns a command that runs where the lab's libvirt runs.
-    pub(crate) fn command(&self, program: &str) -> Command {
-        match self.holder {
-            Some(holder) => holder.command(program),
-            None => Command::new(program),
-        }
-    }
-}
-
 /// Returns the lab's holder; starts one, after ending what is left of others, if none is on record and alive.
-fn ensure_holder(paths: &LabPaths, driver: Driver, events: &Events) -> Result<Holder, LabError> {
-    let record = host::read::<Record>(&paths.record())?;
+fn ensure_holder(
+    paths: &LabPaths,
+    record: Option<&Record>,
+    driver: Driver,
+    events: &Events,
+) -> Result<Holder, LabError> {
+    let connection = record.map(|record| &record.connection);
     // One that was made for the other kind of nodes, and never had any, is of no use.
-    let recorded = record.filter(|record| record.driver == driver);
-    let recorded = recorded.and_then(|record| record.holder);
+    let recorded = connection.filter(|connection| connection.driver == driver);
+    let recorded = recorded.and_then(|connection| connection.holder);
     if let Some(process) = recorded.filter(|process| process.is_alive()) {
         return Ok(Holder(process));
     }
@@ -353,6 +387,28 @@ fn ensure_holder(paths: &LabPaths, driver: Driver, events: &Events) -> Result<Ho
             .warn("the lab had ended, by a boot or a kill; its nodes start again from their disks");
     }
     Holder::start(paths, driver)
+}
+
+/// Refuses a lab that has nodes and has lost its record or its secrets: made anew, either would lock regent out of them.
+fn check_complete(
+    paths: &LabPaths,
+    record: Option<&Record>,
+    secrets: Option<&Secrets>,
+) -> Result<(), LabError> {
+    let nodes = paths.root().join("nodes");
+    let mut made = nodes.read_dir_utf8().into_iter().flatten();
+    let missing = match (record, secrets) {
+        (None, _) => paths.record(),
+        (_, None) => paths.secrets(),
+        (Some(_), Some(_)) => return Ok(()),
+    };
+    match made.next() {
+        Some(_) => Err(LabError::Incomplete {
+            missing,
+            present: nodes,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Takes the lab's lock.
@@ -371,4 +427,78 @@ pub(super) fn private_directory(path: &camino::Utf8Path) -> Result<(), LabError>
         .mode(0o700)
         .create(path)
         .map_err(LabError::io("making", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use camino::Utf8Path;
+
+    #[test]
+    fn case_secrets_a_lab_with_nodes_never_gets_new_keys_or_a_new_record() {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = Utf8Path::from_path(scratch.path()).unwrap();
+        let paths = LabPaths::new(state, &"demo".parse().unwrap());
+        private_directory(paths.root()).unwrap();
+        // An `up` that was killed early goes on.
+        check_complete(&paths, None, None).unwrap();
+        private_directory(&paths.node(&"m1".parse().unwrap())).unwrap();
+        let error = check_complete(&paths, None, None).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains(paths.record().as_str()), "{said}");
+        let connection = Connection {
+            holder: None,
+            uri: None,
+            driver: Driver::Lxc,
+            reachable: vec![],
+        };
+        let record = Record::new(&paths, connection).unwrap();
+        let error = check_complete(&paths, Some(&record), None).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains(paths.secrets().as_str()), "{said}");
+    }
+
+    #[test]
+    fn case_second_up() {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = Utf8Path::from_path(scratch.path()).unwrap();
+        let paths = LabPaths::new(state, &"demo".parse().unwrap());
+        private_directory(paths.root()).unwrap();
+        assert!(Lab::hold(&paths).unwrap().is_none());
+        let connection = Connection {
+            holder: None,
+            // Never asked: a lab is found by its record.
+            uri: Some("lxc:///system".to_owned()),
+            driver: Driver::Lxc,
+            reachable: vec![],
+        };
+        Record::new(&paths, connection)
+            .unwrap()
+            .write(&paths)
+            .unwrap();
+        let nodes: Vec<NodeName> = vec!["m1".parse().unwrap()];
+        Secrets::ensure(&paths, nodes.iter()).unwrap();
+        let fault = || ActiveFault::now(nodes[0].clone(), "pause", "regent node resume m1");
+
+        let looking = Lab::find(&paths).unwrap().unwrap();
+        let error = looking.fault_injected(fault()).unwrap_err();
+        assert!(matches!(error, LabError::NotHeld { .. }));
+
+        let holding = Lab::hold(&paths).unwrap().unwrap();
+        let error = Lab::hold(&paths).unwrap_err().to_string();
+        let id = std::process::id();
+        assert!(error.contains(&format!("process {id} (")), "{error}");
+        assert!(error.contains(") since "), "{error}");
+        Lab::find(&paths).unwrap().unwrap();
+
+        holding.fault_injected(fault()).unwrap();
+        holding.fault_injected(fault()).unwrap();
+        assert_eq!(Record::read(&paths).unwrap().unwrap().faults.len(), 1);
+        holding.fault_reverted(&nodes[0], Some("kill")).unwrap();
+        assert_eq!(Record::read(&paths).unwrap().unwrap().faults.len(), 1);
+        holding.fault_reverted(&nodes[0], None).unwrap();
+        assert_eq!(Record::read(&paths).unwrap().unwrap().faults.len(), 0);
+        drop(holding);
+        Lab::hold(&paths).unwrap().unwrap();
+    }
 }

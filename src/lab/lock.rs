@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
 
 /// An exclusive lock. Given back when it is dropped, or when its process ends in any way.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub(super) struct Lock {
 /// Why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LockError {
-    /// Somebody else has it: `process 4711 (regent up)`.
+    /// Somebody else has it: `process 4711 (regent up) since 2026-11-26 11:05:09 UTC`.
     #[error("held by {0}")]
     Held(String),
     /// The file could not be opened, locked or written.
@@ -43,7 +44,13 @@ impl Lock {
                     if std::fs::metadata(path).is_ok_and(|now| same(&file, &now)) {
                         file.set_len(0)?;
                         file.rewind()?;
-                        write!(file, "process {} ({})", std::process::id(), program())?;
+                        let since = Timestamp::now().strftime("%F %T UTC");
+                        write!(
+                            file,
+                            "process {} ({}) since {since}",
+                            std::process::id(),
+                            program()
+                        )?;
                         return Ok(Self {
                             file,
                             path: path.to_owned(),
@@ -76,14 +83,20 @@ fn same(file: &File, now: &std::fs::Metadata) -> bool {
         .is_ok_and(|ours| (ours.dev(), ours.ino()) == (now.dev(), now.ino()))
 }
 
-/// Returns this process's program and first argument, such as `regent up`. Further arguments may be anything.
-fn program() -> String {
+/// The longest command line that is shown.
+const COMMAND: usize = 160;
+
+/// Returns this process's command line, such as `regent -f lab.yaml up`. What takes a lab has no secret among its arguments.
+pub(super) fn program() -> String {
     let mut arguments = std::env::args();
     let program = arguments.next().unwrap_or_default();
     let program = program.rsplit('/').next().unwrap_or_default().to_owned();
-    arguments
-        .find(|argument| !argument.starts_with('-'))
-        .map_or(program.clone(), |verb| format!("{program} {verb}"))
+    let words: Vec<_> = std::iter::once(program).chain(arguments).collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(COMMAND) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
 }
 
 #[cfg(test)]
@@ -96,10 +109,11 @@ mod tests {
         let path = Utf8Path::from_path(directory.path()).unwrap().join("lock");
         let lock = Lock::take(&path, Duration::ZERO).unwrap();
         let error = Lock::take(&path, Duration::from_millis(20)).unwrap_err();
+        let (said, id) = (error.to_string(), std::process::id());
+        assert!(said.starts_with(&format!("held by process {id} (")));
         assert!(
-            error
-                .to_string()
-                .starts_with(&format!("held by process {} (", std::process::id()))
+            said.contains(") since 20") && said.ends_with(" UTC"),
+            "{said}"
         );
         lock.remove().unwrap();
         assert!(!path.exists());

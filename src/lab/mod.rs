@@ -12,17 +12,21 @@ mod lock;
 mod mounts;
 pub(crate) mod network;
 mod paths;
-mod private_file;
+mod place;
 pub(crate) mod process;
+mod record;
 mod remote;
 pub mod residue;
 mod secrets;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use error::LabError;
 pub use instance::Lab;
-pub(crate) use instance::Place;
 pub use paths::LabPaths;
-pub use private_file::write_private;
+pub(crate) use place::Place;
+pub use record::{ActiveFault, LockFile, Operation, Record};
 pub use remote::RemoteError;
 pub(crate) use remote::RemoteHost;
 pub use secrets::{NodeKeys, Secrets};

@@ -41,14 +41,9 @@ impl LabPaths {
         self.root.join("secrets.json")
     }
 
-    /// What is running: the holder process, driver, connection (JSON).
+    /// What the lab is, and what it was last brought to (JSON, 0600; see [`Record`](super::Record)).
     pub fn record(&self) -> Utf8PathBuf {
         self.root.join("lab.json")
-    }
-
-    /// What of the plan the running cluster cannot shed (JSON; see `recipe::Shape`).
-    pub fn shape(&self) -> Utf8PathBuf {
-        self.root.join("shape.json")
     }
 
     /// Locked exclusively by whoever changes the lab.

@@ -80,6 +80,16 @@ impl ProcessId {
             .collect()
     }
 
+    /// Returns its users: real, effective, saved, of the file system; as this process's user namespace sees them.
+    pub(super) fn users(self) -> Vec<u32> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+        line.unwrap_or_default()
+            .split_whitespace()
+            .filter_map(|number| number.parse().ok())
+            .collect()
+    }
+
     /// Returns what identifies its namespace of a kind (`net`, `pid`, `mnt`…).
     pub(crate) fn namespace(self, kind: &str) -> Option<String> {
         let link = fs::read_link(format!("/proc/{}/ns/{kind}", self.pid)).ok()?;
@@ -165,7 +175,11 @@ mod tests {
                 .contains(&process)
         );
         assert!(!process.wait_gone(Duration::from_millis(1)).unwrap());
-        // The environment is the new program's only once exec is through; `spawn` returns after that.
+        // `spawn` may return while exec is under way, when a process shows no environment yet.
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while process.environment("REGENT_TEST").is_none() && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
+        }
         assert_eq!(process.environment("REGENT_TEST").as_deref(), Some("a b"));
         assert_eq!(process.arguments(), ["sleep", "60"]);
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::host::{read, write};
 use super::{LabError, LabPaths};
+use crate::file;
 use crate::name::NodeName;
 use crate::node::KeyPair;
 
@@ -42,14 +42,15 @@ impl Secrets {
             }
         }
         if known.is_none_or(|known| known.hosts.len() < secrets.hosts.len()) {
-            write(&paths.secrets(), &secrets)?;
+            let path = paths.secrets();
+            file::write_json(&path, &secrets).map_err(LabError::io("writing", &path))?;
         }
         Ok(secrets)
     }
 
     /// Reads the lab's secrets, if there are any.
     pub(super) fn load(paths: &LabPaths) -> Result<Option<Self>, LabError> {
-        read(&paths.secrets())
+        Ok(file::read_json(&paths.secrets())?)
     }
 }
 
@@ -63,6 +64,26 @@ impl std::fmt::Debug for Secrets {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn case_secrets_damaged_ones_are_an_error_and_stay_as_they_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = camino::Utf8Path::from_path(directory.path()).unwrap();
+        let paths = LabPaths::new(state, &"demo".parse().unwrap());
+        std::fs::create_dir_all(paths.root()).unwrap();
+        let nodes: Vec<NodeName> = vec!["m1".parse().unwrap()];
+        Secrets::ensure(&paths, nodes.iter()).unwrap();
+        let whole = std::fs::read(paths.secrets()).unwrap();
+        let half = &whole[..whole.len() / 2];
+        std::fs::write(paths.secrets(), half).unwrap();
+        for error in [
+            Secrets::load(&paths).unwrap_err(),
+            Secrets::ensure(&paths, nodes.iter()).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains(paths.secrets().as_str()));
+        }
+        assert_eq!(std::fs::read(paths.secrets()).unwrap(), half);
+    }
 
     #[test]
     fn secrets_are_made_once_kept_private_and_grow_with_the_plan() {

@@ -96,6 +96,7 @@ pub fn examine(state: &Utf8Path, store: &Utf8Path) -> Vec<Finding> {
         "libvirt-daemon-driver-lxc",
     ));
     findings.extend([virtual_machines(state), go(), memory()]);
+    findings.push(overlay(state));
     findings.push(disk("disk of the state", state));
     findings.push(disk("disk of the store", store));
     findings
@@ -174,6 +175,57 @@ fn kernel() -> Finding {
     finding("overlayfs", state)
 }
 
+/// Tries whether a container's root can be an overlay whose upper directory is below the state directory: mounts one, in
+/// a mount namespace that ends with the trial. An overlay cannot be the upper directory of another one.
+pub fn overlay(state: &Utf8Path) -> Finding {
+    let subject = "overlay on the state";
+    if !rustix::process::geteuid().is_root() {
+        return finding(
+            subject,
+            doubtful("only root can try it", "sudo regent doctor"),
+        );
+    }
+    let existing = state.ancestors().find(|directory| directory.is_dir());
+    let existing = existing.unwrap_or(Utf8Path::new("/"));
+    let state = match try_overlay(existing) {
+        Ok(()) => fine(format!("{existing} can hold nodes' disks")),
+        Err(why) => missing(
+            format!("{existing} cannot hold containers' disks: {why}"),
+            "set REGENT_STATE to a directory on an ordinary disk (ext4, xfs, btrfs)",
+        ),
+    };
+    finding(subject, state)
+}
+
+fn try_overlay(directory: &Utf8Path) -> Result<(), String> {
+    let scratch = tempfile::Builder::new()
+        .prefix(".regent-overlay-")
+        .tempdir_in(directory)
+        .map_err(|error| error.to_string())?;
+    let path = |name: &str| scratch.path().join(name);
+    for name in ["lower", "upper", "work", "root"] {
+        fs::create_dir(path(name)).map_err(|error| error.to_string())?;
+    }
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        path("lower").display(),
+        path("upper").display(),
+        path("work").display()
+    );
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "mount", "-t"])
+        .args(["overlay", "-o", &options, "overlay"])
+        .arg(path("root"))
+        .output()
+        .map_err(|error| format!("unshare: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().find(|line| !line.trim().is_empty());
+    Err(said.unwrap_or("mount says nothing").trim().to_owned())
+}
+
 fn namespaces() -> Finding {
     let lacking: Vec<_> = NAMESPACES
         .iter()
@@ -238,13 +290,17 @@ fn program_finding(program: &str, package: &str, needed: bool) -> Finding {
 /// What `driver: auto` comes to. No lab needs virtual machines, so that nothing is missing.
 fn virtual_machines(state: &Utf8Path) -> Finding {
     let state = match guests(state) {
-        Guests::Boot => fine("the processor runs guests: `driver: auto` takes qemu"),
-        Guests::DoNot(why) => fine(format!("`driver: auto` takes lxc: {why}")),
-        Guests::Lacking(what) => doubtful(
+        Err(error) => missing(
+            error.to_string(),
+            format!("rm {}, after which it is tried again", error.path()),
+        ),
+        Ok(Guests::Boot) => fine("the processor runs guests: `driver: auto` takes qemu"),
+        Ok(Guests::DoNot(why)) => fine(format!("`driver: auto` takes lxc: {why}")),
+        Ok(Guests::Lacking(what)) => doubtful(
             format!("`driver: auto` takes lxc: {what}"),
             "REGENT_QEMU=1 ./setup",
         ),
-        Guests::Untried => doubtful(
+        Ok(Guests::Untried) => doubtful(
             "whether the processor runs guests is not tried yet",
             "sudo regent doctor",
         ),
@@ -363,4 +419,26 @@ fn disk(subject: &str, dir: &Utf8Path) -> Finding {
 
 fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1u32 << 30))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What cannot hold an overlay is said before a lab is made there, and nothing of the trial stays.
+    #[test]
+    fn case_state_on_overlay() {
+        if !rustix::process::geteuid().is_root() {
+            let state = overlay(Utf8Path::new("/proc")).state;
+            assert!(matches!(state, State::Doubtful { .. }));
+            return;
+        }
+        let state = overlay(Utf8Path::new("/proc/state/of/labs")).state;
+        assert!(matches!(state, State::Missing { .. }), "{state:?}");
+        let scratch = tempfile::tempdir_in("/dev/shm").unwrap();
+        let directory = Utf8Path::from_path(scratch.path()).unwrap();
+        // Where mounting itself is forbidden, as in some sandboxes, there is nothing to be seen here.
+        let _ = overlay(directory);
+        assert_eq!(fs::read_dir(directory).unwrap().count(), 0);
+    }
 }

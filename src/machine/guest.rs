@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::examine::{find_program, libvirt_driver};
 use super::facts;
-use crate::lab::write_private;
+use crate::file::{self, ReadError};
 use crate::render::libvirt::Accelerator;
 use crate::spec::{Driver, DriverDecision};
 
@@ -71,27 +71,37 @@ impl Guests {
 }
 
 /// Says what is known, with the memory of trials in `state`. Boots nothing.
-pub fn guests(state: &Utf8Path) -> Guests {
+///
+/// # Errors
+/// When that memory is damaged.
+pub fn guests(state: &Utf8Path) -> Result<Guests, ReadError> {
     match Equipment::find() {
-        Ok(equipment) => match equipment.remembered(state) {
+        Ok(equipment) => Ok(match equipment.remembered(state)? {
             Some(trial) => trial.outcome(),
             None => Guests::Untried,
-        },
-        Err(guests) => guests,
+        }),
+        Err(guests) => Ok(guests),
     }
 }
 
 /// Boots a tiny guest of this kernel and initrd, unless that is remembered: some seconds at most. Its command line has
 /// `regent.probe`, at which the initrd says its word and switches off.
-pub fn try_guest(state: &Utf8Path, kernel: &Utf8Path, initrd: &Utf8Path) -> Guests {
+///
+/// # Errors
+/// When the memory of trials is damaged; nothing is booted and nothing written then.
+pub fn try_guest(
+    state: &Utf8Path,
+    kernel: &Utf8Path,
+    initrd: &Utf8Path,
+) -> Result<Guests, ReadError> {
     let equipment = match Equipment::find() {
         Ok(equipment) => equipment,
-        Err(guests) => return guests,
+        Err(guests) => return Ok(guests),
     };
-    if let Some(trial) = equipment.remembered(state)
+    if let Some(trial) = equipment.remembered(state)?
         && trial.guest == kernel
     {
-        return trial.outcome();
+        return Ok(trial.outcome());
     }
     let trial = Trial {
         kernel: release(),
@@ -101,15 +111,22 @@ pub fn try_guest(state: &Utf8Path, kernel: &Utf8Path, initrd: &Utf8Path) -> Gues
     };
     // Not remembered is no harm: it is tried again.
     let _ = trial.remember(state);
-    trial.outcome()
+    Ok(trial.outcome())
 }
 
 /// Returns what runs the processors of virtual machines here.
-pub fn accelerator(state: &Utf8Path, kernel: &Utf8Path, initrd: &Utf8Path) -> Accelerator {
-    match try_guest(state, kernel, initrd) {
+///
+/// # Errors
+/// As for [`try_guest`].
+pub fn accelerator(
+    state: &Utf8Path,
+    kernel: &Utf8Path,
+    initrd: &Utf8Path,
+) -> Result<Accelerator, ReadError> {
+    Ok(match try_guest(state, kernel, initrd)? {
         Guests::Boot => Accelerator::Kvm,
         Guests::DoNot(_) | Guests::Lacking(_) | Guests::Untried => Accelerator::Emulated,
-    }
+    })
 }
 
 /// Returns what is wrong with emulation by the installed QEMU, if something is known to be.
@@ -145,10 +162,9 @@ impl Equipment {
     }
 
     /// Returns the last trial, if nothing has changed since.
-    fn remembered(&self, state: &Utf8Path) -> Option<Trial> {
-        let text = fs::read(state.join(TRIAL)).ok()?;
-        let trial: Trial = serde_json::from_slice(&text).ok()?;
-        (trial.kernel == release() && trial.qemu == self.version).then_some(trial)
+    fn remembered(&self, state: &Utf8Path) -> Result<Option<Trial>, ReadError> {
+        let trial = file::read_json::<Trial>(&state.join(TRIAL))?;
+        Ok(trial.filter(|trial| trial.kernel == release() && trial.qemu == self.version))
     }
 
     /// Boots the guest; fails with why it did not boot.
@@ -196,7 +212,7 @@ impl Trial {
         // As the labs in it, for root only.
         let mut directory = fs::DirBuilder::new();
         directory.recursive(true).mode(0o700).create(state)?;
-        write_private(&state.join(TRIAL), &serde_json::to_vec_pretty(self)?)
+        file::write_json(&state.join(TRIAL), self)
     }
 }
 
@@ -301,19 +317,19 @@ mod tests {
             guest: "/store/kernel".into(),
             failure: Some("it said `no`".to_owned()),
         };
-        assert_eq!(equipment("QEMU 10.0.2").remembered(&state), None);
+        let remembered = |version: &str| equipment(version).remembered(&state).unwrap();
+        assert_eq!(remembered("QEMU 10.0.2"), None);
         trial.remember(&state).unwrap();
-        assert_eq!(
-            equipment("QEMU 10.0.2").remembered(&state).as_ref(),
-            Some(&trial)
-        );
-        assert_eq!(equipment("QEMU 10.0.3").remembered(&state), None);
+        assert_eq!(remembered("QEMU 10.0.2").as_ref(), Some(&trial));
+        assert_eq!(remembered("QEMU 10.0.3"), None);
         let decision = trial.outcome().decision();
         assert_eq!(
             (decision.driver, decision.reason.as_str()),
             (Driver::Lxc, "it said `no`")
         );
+        // What is damaged is no trial that never was: somebody must look.
         fs::write(state.join(TRIAL), "{").unwrap();
-        assert_eq!(equipment("QEMU 10.0.2").remembered(&state), None);
+        let error = equipment("QEMU 10.0.2").remembered(&state).unwrap_err();
+        assert_eq!(error.path(), state.join(TRIAL));
     }
 }

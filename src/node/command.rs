@@ -31,8 +31,15 @@ pub struct Command {
     title: String,
     /// What the node's shell gets, without the bound.
     line: String,
-    stdin: Vec<u8>,
+    stdin: Input,
     deadline: Duration,
+}
+
+/// What a command reads.
+enum Input {
+    Bytes(Vec<u8>),
+    /// However large: it is never in memory whole.
+    File(tokio::fs::File),
 }
 
 impl std::fmt::Debug for Command {
@@ -61,7 +68,7 @@ impl Command {
             node,
             title: headline(title),
             line,
-            stdin,
+            stdin: Input::Bytes(stdin),
             deadline: DEADLINE,
         }
     }
@@ -75,13 +82,22 @@ impl Command {
 
     /// Feeds standard input (for [`Node::command`]; a script's standard input is the script).
     pub fn stdin(mut self, input: impl Into<Vec<u8>>) -> Self {
-        self.stdin = input.into();
+        self.stdin = Input::Bytes(input.into());
+        self
+    }
+
+    /// Feeds standard input with the rest of a file.
+    pub fn stdin_file(mut self, input: tokio::fs::File) -> Self {
+        self.stdin = Input::File(input);
         self
     }
 
     #[cfg(test)]
     pub(super) fn into_stdin(self) -> Vec<u8> {
-        self.stdin
+        match self.stdin {
+            Input::Bytes(bytes) => bytes,
+            Input::File(_) => panic!("a file"),
+        }
     }
 
     /// Runs it and returns standard output as text; a status other than 0 is an error that carries the last lines
@@ -174,7 +190,7 @@ async fn exchange(
     read: &mut ChannelReadHalf,
     write: &ChannelWriteHalf<Msg>,
     line: String,
-    stdin: Vec<u8>,
+    stdin: Input,
     got: &mut Received,
 ) -> Option<CommandFailure> {
     if write.exec(true, line).await.is_err() {
@@ -182,7 +198,11 @@ async fn exchange(
     }
     let feed = async {
         // A failure shows in what is read: the command ended without reading, or the link died.
-        if write.data_bytes(stdin).await.is_ok() {
+        let fed = match stdin {
+            Input::Bytes(bytes) => write.data_bytes(bytes).await,
+            Input::File(file) => write.data(file).await,
+        };
+        if fed.is_ok() {
             let _ = write.eof().await;
         }
     };

@@ -1,11 +1,12 @@
 //! From the wish to the plan.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
 use super::identity::{MacAddresses, bridge, uuid};
-use super::{NetworkPlan, NodePlan, NodeRole, Plan, PlannedFile};
+use super::{ImageArchive, NetworkPlan, NodePlan, NodeRole, Plan, PlannedFile};
 use crate::name::NodeName;
 use crate::render;
 use crate::spec::{ClusterSpec, Driver, Memory, layout};
@@ -38,13 +39,24 @@ fn places(role: NodeRole) -> Places {
     }
 }
 
-/// Derives the plan of a valid spec, for the driver that was chosen and the manifests that were found. The same
+/// What stands beside a cluster's file and belongs to it: name and text, in the order of the names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Beside {
+    /// The manifests.
+    pub manifests: Vec<(String, String)>,
+    /// kubeadm's patches.
+    pub patches: Vec<(String, String)>,
+    /// Archives of images.
+    pub images: Vec<ImageArchive>,
+}
+
+/// Derives the plan of a valid spec, for the driver that was chosen and what was found beside the file. The same
 /// arguments give the same plan, always and everywhere.
 ///
 /// What belongs to a node follows from its cluster's name, its role and its number alone, so adding a node changes
 /// nothing of another but the two files that must name it: `/etc/hosts` and `10-lab.network`, which routes to its pods. A further
 /// control-plane node also stands in the load balancers' `haproxy.cfg`.
-pub fn derive(spec: &ClusterSpec, driver: Driver, manifests: Vec<(String, String)>) -> Plan {
+pub fn derive(spec: &ClusterSpec, driver: Driver, beside: Beside) -> Plan {
     let mut macs = MacAddresses::default();
     let network = network(spec, &mut macs);
     let load_balancer = &spec.load_balancer;
@@ -84,9 +96,21 @@ pub fn derive(spec: &ClusterSpec, driver: Driver, manifests: Vec<(String, String
         connect: spec.hypervisor.connect.clone(),
         network,
         nodes,
-        manifests,
+        extra_sans: spec.network.extra_sans.clone(),
+        extra_args: spec.kubeadm.extra_args.clone(),
+        patches: beside.patches,
+        images: beside.images,
+        manifests: beside.manifests,
         budgets: spec.budgets,
     };
+    for node in &mut plan.nodes {
+        let (labels, taints) = match node.role {
+            NodeRole::LoadBalancer => continue,
+            NodeRole::ControlPlane => (&control_plane.labels, &control_plane.taints),
+            NodeRole::Worker => (&workers.labels, &workers.taints),
+        };
+        (node.labels, node.taints) = (labels.clone(), taints.clone());
+    }
     let files: Vec<_> = plan
         .nodes
         .iter()
@@ -144,6 +168,8 @@ fn node(
             .map(|first| pods(spec.network.pod_subnet, first + index)),
         memory,
         cpus,
+        labels: BTreeMap::new(),
+        taints: Vec::new(),
         files: Vec::new(),
         name,
     }
@@ -176,6 +202,13 @@ fn node_files(plan: &Plan, node: &NodePlan) -> Vec<PlannedFile> {
     if let Some(subnet) = node.pod_subnet {
         let conflist = render::cni::conflist(subnet);
         files.push(file("/etc/cni/net.d/10-regent.conflist", conflist));
+    }
+    if node.role != NodeRole::LoadBalancer {
+        let patches = plan.patches.iter().map(|(name, text)| PlannedFile {
+            mode: 0o600,
+            ..file(&format!("{}/{name}", layout::PATCHES), text.clone())
+        });
+        files.extend(patches);
     }
     let interface = render::network::interface(plan, node);
     files.push(file("/etc/systemd/network/10-lab.network", interface));

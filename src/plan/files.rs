@@ -24,22 +24,22 @@ pub enum FilesError {
 
 /// Returns the relative path and text of every file that is generated for the plan, in the order of their paths:
 ///
-/// * `steps.txt`: what the recipe does, in an order
+/// * `steps.txt`: what the recipe foresees, in an order
 /// * `libvirt/network.xml`, `libvirt/<node>.xml`; `LAB` stands for the lab's directory, `STORE` for what was built. A
 ///   virtual machine's says that the processor runs guests; where it does not, its type and its kernel's arguments differ
 /// * `libvirt/pool.xml`, `libvirt/<node>-disk.xml`: what another host keeps
 /// * `nodes/<node>/root/…`: what the recipe writes into the node, by its path there
 /// * `nodes/<node>/kubeadm-init.yaml` or `kubeadm-join.yaml`, with placeholders where secrets will stand
 /// * `manifests/…`: the user's own
-pub fn files(plan: &Plan) -> Result<Vec<(Utf8PathBuf, String)>, FilesError> {
+pub fn files(plan: &Plan, foreseen: &[String]) -> Result<Vec<(Utf8PathBuf, String)>, FilesError> {
     let mut steps = String::new();
     // Writing to a string cannot fail.
-    let _ = summary::steps(plan, &mut steps);
+    let _ = summary::steps(foreseen, &mut steps);
     let mut files: Vec<(Utf8PathBuf, String)> = vec![
         ("steps.txt".into(), steps),
         (
             "libvirt/network.xml".into(),
-            libvirt::network(&plan.network)?,
+            libvirt::network(None, &plan.network)?,
         ),
     ];
     let remote = plan.connect.remote().is_some();
@@ -72,7 +72,7 @@ pub fn files(plan: &Plan) -> Result<Vec<(Utf8PathBuf, String)>, FilesError> {
 fn domain(plan: &Plan, node: &NodePlan) -> Result<String, XmlError> {
     let directory = Utf8Path::new("LAB/nodes").join(node.name.as_str());
     match plan.driver {
-        Driver::Lxc => libvirt::lxc_domain(plan, node, &directory),
+        Driver::Lxc => libvirt::lxc_domain(None, plan, node, &directory),
         Driver::Qemu => {
             let (kernel, initrd, files) = match plan.connect.remote() {
                 Some(_) => (
@@ -92,7 +92,7 @@ fn domain(plan: &Plan, node: &NodePlan) -> Result<String, XmlError> {
                 initrd: &initrd,
                 files: &files,
             };
-            libvirt::qemu_domain(plan, node, &machine)
+            libvirt::qemu_domain(None, plan, node, &machine)
         }
     }
 }

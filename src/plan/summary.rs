@@ -5,15 +5,15 @@ use std::fmt::Write;
 use super::{NodeRole, Plan};
 use crate::spec::{CertificateMode, Connect, Driver, Tuning};
 
-/// Writes the plan as a table of the nodes and a list of the steps.
-pub fn summary(plan: &Plan) -> String {
+/// Writes the plan as a table of the nodes and a list of the steps that the recipe foresees.
+pub fn summary(plan: &Plan, steps: &[String]) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = write(plan, &mut text);
+    let _ = write(plan, steps, &mut text);
     text
 }
 
-fn write(plan: &Plan, text: &mut String) -> std::fmt::Result {
+fn write(plan: &Plan, foreseen: &[String], text: &mut String) -> std::fmt::Result {
     let network = &plan.network;
     let driver = match plan.driver {
         Driver::Qemu => "virtual machines (qemu)",
@@ -79,7 +79,7 @@ fn write(plan: &Plan, text: &mut String) -> std::fmt::Result {
         )?;
     }
     writeln!(text, "\nSTEPS")?;
-    steps(plan, text)?;
+    steps(foreseen, text)?;
     if !plan.manifests.is_empty() {
         writeln!(text, "\nMANIFESTS")?;
         for (name, _) in &plan.manifests {
@@ -90,8 +90,8 @@ fn write(plan: &Plan, text: &mut String) -> std::fmt::Result {
 }
 
 /// Writes the steps, numbered.
-pub(super) fn steps(plan: &Plan, text: &mut String) -> std::fmt::Result {
-    for (i, step) in plan.steps().iter().enumerate() {
+pub(super) fn steps(steps: &[String], text: &mut String) -> std::fmt::Result {
+    for (i, step) in steps.iter().enumerate() {
         writeln!(text, "{:>3}  {step}", i + 1)?;
     }
     Ok(())

@@ -14,13 +14,20 @@ fn spec(control_plane: u8, workers: u8) -> ClusterSpec {
 }
 
 fn plan(spec: &ClusterSpec) -> Plan {
-    derive(spec, Driver::Lxc, Vec::new())
+    derive(spec, Driver::Lxc, Beside::default())
+}
+
+fn steps(plan: &Plan) -> Vec<String> {
+    crate::recipe::steps(plan)
+        .iter()
+        .map(crate::recipe::Action::describe)
+        .collect()
 }
 
 /// A plan's summary and all its files as one text, each under its path. Files that say the same are written once,
 /// under all their paths, so that a reviewer reads `/etc/hosts` once and not five times.
 fn everything(plan: &Plan) -> String {
-    let mut files = vec![("=== summary".to_owned(), summary(plan))];
+    let mut files = vec![("=== summary".to_owned(), summary(plan, &steps(plan)))];
     // The summary has the steps.
     let others = files_of(plan)
         .into_iter()
@@ -38,7 +45,7 @@ fn everything(plan: &Plan) -> String {
 }
 
 fn files_of(plan: &Plan) -> Vec<(camino::Utf8PathBuf, String)> {
-    files(plan).unwrap()
+    files(plan, &steps(plan)).unwrap()
 }
 
 fn review(name: &str, plan: &Plan) {
@@ -70,11 +77,14 @@ fn a_large_cluster_in_other_ranges() {
     large.network.service_subnet = "192.168.128.0/20".parse().unwrap();
     large.certificates = CertificateMode::Copy;
     large.control_plane.memory = Memory(1536 << 20);
-    let manifests = vec![(
-        "10-namespace.yaml".to_owned(),
-        "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n".to_owned(),
-    )];
-    review("large-5+3", &derive(&large, Driver::Lxc, manifests));
+    let beside = Beside {
+        manifests: vec![(
+            "10-namespace.yaml".to_owned(),
+            "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n".to_owned(),
+        )],
+        ..Beside::default()
+    };
+    review("large-5+3", &derive(&large, Driver::Lxc, beside));
 }
 
 #[test]
@@ -85,15 +95,32 @@ fn stock_timers() {
 }
 
 #[test]
+fn what_kubeadm_is_told_besides() {
+    let wishes = include_str!("../../tests/fixtures/good/wishes.yaml");
+    let wishes = crate::spec::load(wishes, "wishes.yaml", &Default::default()).unwrap();
+    let beside = Beside {
+        patches: vec![(
+            "kube-scheduler+merge.yaml".to_owned(),
+            "metadata: {annotations: {owner: lab}}\n".to_owned(),
+        )],
+        ..Beside::default()
+    };
+    review("wishes-3+2", &derive(&wishes.spec, Driver::Lxc, beside));
+}
+
+#[test]
 fn virtual_machines_differ_in_what_kubeadm_must_overlook() {
-    review("qemu-1+0", &derive(&spec(1, 0), Driver::Qemu, Vec::new()));
+    review(
+        "qemu-1+0",
+        &derive(&spec(1, 0), Driver::Qemu, Beside::default()),
+    );
 }
 
 #[test]
 fn on_another_host_files_are_volumes() {
     let mut remote = spec(1, 0);
     remote.hypervisor.connect = "qemu+ssh://root@host/system".parse().unwrap();
-    let plan = derive(&remote, Driver::Qemu, Vec::new());
+    let plan = derive(&remote, Driver::Qemu, Beside::default());
     let files: String = files_of(&plan)
         .into_iter()
         .filter(|(path, _)| path.starts_with("libvirt"))
@@ -113,11 +140,11 @@ fn on_another_host_files_are_volumes() {
 #[test]
 fn a_driver_changes_nothing_but_what_is_its_own() {
     let [lxc, qemu] =
-        [Driver::Lxc, Driver::Qemu].map(|driver| derive(&spec(3, 2), driver, Vec::new()));
+        [Driver::Lxc, Driver::Qemu].map(|driver| derive(&spec(3, 2), driver, Beside::default()));
     let drivers_own = |path: &str| {
         path.starts_with("libvirt/") && path != "libvirt/network.xml" || path.contains("/kubeadm-")
     };
-    assert_eq!(lxc.steps(), qemu.steps());
+    assert_eq!(steps(&lxc), steps(&qemu));
     assert_eq!(
         Plan {
             driver: Driver::Qemu,
@@ -272,4 +299,43 @@ fn nothing_impure_is_in_reach() {
         }
     }
     assert!(read > 10);
+}
+
+/// A lab records its plan; what it reads back must be the same, to the last byte of every file.
+#[test]
+fn plans_read_back_as_they_were_written() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = || vec![("a.yaml".to_owned(), "kind: \"X\"\n# ä\n".to_owned())];
+    let beside = || Beside {
+        manifests: text(),
+        patches: text(),
+        images: vec![ImageArchive {
+            file: "app.tar".into(),
+            source: Default::default(),
+            sha256: "00ff".to_owned(),
+            names: ["docker.io/library/app:1".to_owned()].into(),
+        }],
+    };
+    let mut read = 0;
+    for directory in ["examples", "vmtests"] {
+        for entry in std::fs::read_dir(root.join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "yaml") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let loaded = load(&text, "cluster.yaml", &Machine::default()).unwrap();
+            for driver in [Driver::Lxc, Driver::Qemu] {
+                let plan = derive(&loaded.spec, driver, beside());
+                let text = serde_json::to_string(&plan).unwrap();
+                let again: Plan = serde_json::from_str(&text).unwrap();
+                assert_eq!(again, plan, "{}", path.display());
+                assert_eq!(difference(&again, &plan), []);
+                serde_json::from_str::<Plan>(&text.replace("\"manifests\"", "\"others\""))
+                    .unwrap_err();
+                read += 1;
+            }
+        }
+    }
+    assert!(read >= 8, "{read}");
 }

@@ -1,17 +1,22 @@
 //! The types of a plan.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use camino::Utf8PathBuf;
 use ipnet::Ipv4Net;
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::name::{ClusterName, NodeName};
-use crate::spec::{Budgets, CertificateMode, Connect, Driver, KubernetesVersion, Memory, Tuning};
+use crate::spec::{
+    Budgets, CertificateMode, Connect, Driver, ExtraArgs, KubernetesVersion, Memory, Taint, Tuning,
+};
 
 /// Everything that can be known about a cluster before anything runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {
     /// The cluster's name, and the lab's.
     pub cluster: ClusterName,
@@ -29,6 +34,18 @@ pub struct Plan {
     pub network: NetworkPlan,
     /// Every node: load balancers, control-plane nodes, workers, each in the order of their numbers.
     pub nodes: Vec<NodePlan>,
+    /// Further names and addresses in the API servers' certificates.
+    #[serde(default)]
+    pub extra_sans: Vec<String>,
+    /// Further flags of kubeadm's components.
+    #[serde(default)]
+    pub extra_args: ExtraArgs,
+    /// kubeadm's patches, in order: file name and text.
+    #[serde(default)]
+    pub patches: Vec<(String, String)>,
+    /// Archives of images that every node which runs pods has.
+    #[serde(default)]
+    pub images: Vec<ImageArchive>,
     /// The manifests to apply last, in order: file name and text.
     pub manifests: Vec<(String, String)>,
     /// What a verification may cost.
@@ -62,8 +79,8 @@ impl Plan {
     }
 
     /// Returns the control plane endpoint, `ADDRESS:6443`.
-    pub fn endpoint(&self) -> String {
-        format!("{}:6443", self.network.endpoint)
+    pub fn endpoint(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.network.endpoint, 6443)
     }
 
     /// Returns the host name of the control plane endpoint, `<cluster>-api`: in every node's `/etc/hosts` and in the
@@ -74,7 +91,8 @@ impl Plan {
 }
 
 /// The nodes' network.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkPlan {
     /// libvirt's name for it: `regent-<cluster>`.
     pub name: String,
@@ -96,8 +114,23 @@ pub struct NetworkPlan {
     pub service_subnet: Ipv4Net,
 }
 
+/// An archive of container images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageArchive {
+    /// As the cluster's file names it.
+    pub file: Utf8PathBuf,
+    /// Where it was found; empty in a plan that was read back.
+    #[serde(skip)]
+    pub source: Utf8PathBuf,
+    /// The SHA-256 of its bytes.
+    pub sha256: String,
+    /// Its images, by their whole names.
+    pub names: BTreeSet<String>,
+}
+
 /// What a node is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum NodeRole {
     /// haproxy in front of the API servers.
@@ -109,7 +142,8 @@ pub enum NodeRole {
 }
 
 /// One node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodePlan {
     /// `lb1`, `m1`…, `w1`…
     pub name: NodeName,
@@ -131,12 +165,19 @@ pub struct NodePlan {
     pub memory: Memory,
     /// Its processors.
     pub cpus: u8,
+    /// Labels of its Node.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Taints of its Node, beside kubeadm's own.
+    #[serde(default)]
+    pub taints: Vec<Taint>,
     /// Files that the recipe writes before the node joins, by path. None holds a secret.
     pub files: Vec<PlannedFile>,
 }
 
 /// A file on a node. Owner and group are root.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlannedFile {
     /// Absolute path on the node.
     pub path: Utf8PathBuf,
@@ -170,5 +211,49 @@ impl fmt::Display for Uuid {
             write!(f, "{byte:02x}")?;
         }
         Ok(())
+    }
+}
+
+/// Reads `N` bytes from hexadecimal digits in pairs, with nothing else between them than `separator`.
+fn bytes<const N: usize>(text: &str, separator: char) -> Option<[u8; N]> {
+    let digits: Vec<char> = text.chars().filter(|c| *c != separator).collect();
+    let mut bytes = [0; N];
+    if digits.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+        let value = pair
+            .iter()
+            .try_fold(0, |value, digit| Some(value * 16 + digit.to_digit(16)?))?;
+        *byte = u8::try_from(value).ok()?;
+    }
+    Some(bytes)
+}
+
+impl Serialize for MacAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for MacAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let read = bytes(&text, ':').map(Self);
+        read.ok_or_else(|| D::Error::custom(format_args!("`{text}` is not a MAC address")))
+    }
+}
+
+impl Serialize for Uuid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Uuid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let read = bytes(&text, '-').map(Self);
+        read.ok_or_else(|| D::Error::custom(format_args!("`{text}` is not a UUID")))
     }
 }

@@ -7,10 +7,13 @@ use tokio::sync::OnceCell;
 use crate::event::Event;
 use crate::image::NodeImage;
 use crate::kubernetes::Kubernetes;
-use crate::plan::Step;
+use crate::recipe::failpoint::{self, Moment};
+use crate::recipe::observe::{Patience, observe};
+use crate::recipe::up::Worked;
+use crate::recipe::world::World;
 use crate::recipe::{
-    Action, RecipeError, connectivity, control_plane, health, kubeadm, load_balancer, manifests,
-    setup,
+    Action, RecipeError, addons, connectivity, control_plane, images, kubeadm, load_balancer,
+    manifests, membership, setup,
 };
 use crate::render::kubeadm::JoinSecrets;
 use crate::site::Site;
@@ -22,8 +25,10 @@ pub(super) struct Run<'a> {
     pub(super) image: &'a NodeImage,
     /// For the joins of this run; never stored.
     secrets: OnceCell<JoinSecrets>,
-    kubernetes: OnceCell<Kubernetes>,
 }
+
+/// haproxy sees a server come up within 2 s; `settle` does what was not done by then.
+const NOTICED: Duration = Duration::from_secs(10);
 
 /// How long a cluster may take after its last join until every check holds, and how often that is looked at.
 struct Settling {
@@ -43,38 +48,31 @@ impl Settling {
     }
 }
 
-impl<'a> Run<'a> {
-    pub(super) fn new(site: &'a Site, image: &'a NodeImage) -> Self {
-        Self {
-            site,
-            image,
-            secrets: OnceCell::new(),
-            kubernetes: OnceCell::new(),
-        }
-    }
+/// Looks at everything, to act on it.
+pub(super) async fn look(site: &Site) -> Result<World, RecipeError> {
+    // What is wrong with the kubeconfig the look finds out itself.
+    let kubernetes = Kubernetes::connect(&site.kubeconfig()).await.ok();
+    let patience = Patience::to_act(site.plan.driver);
+    observe(site, kubernetes.as_ref(), patience).await
+}
 
-    /// The client of the cluster's API, once there is a kubeconfig.
-    pub(super) async fn kubernetes(&self) -> Result<Option<&Kubernetes>, RecipeError> {
-        let path = self.site.kubeconfig();
-        if !path.exists() {
-            return Ok(None);
-        }
-        Ok(Some(
-            self.kubernetes
-                .get_or_try_init(|| Kubernetes::connect(&path))
-                .await?,
-        ))
+impl Worked for Run<'_> {
+    async fn look(&self) -> Result<World, RecipeError> {
+        look(self.site).await
     }
 
     /// Carries out an action, and says so before and after.
-    pub(super) async fn act(&self, action: &Action) -> Result<(), RecipeError> {
+    async fn act(&self, action: &Action) -> Result<(), RecipeError> {
         let (step, node) = (action.name().to_owned(), action.node().cloned());
         self.site.events.emit(Event::StepStarted {
             step: step.clone(),
             node: node.clone(),
         });
         let started = Instant::now();
+        failpoint::pass(action, Moment::Before);
+        let _during = failpoint::pass_during(action);
         self.carry_out(action).await?;
+        failpoint::pass(action, Moment::After);
         self.site.events.emit(Event::StepFinished {
             step,
             node,
@@ -82,62 +80,93 @@ impl<'a> Run<'a> {
         });
         Ok(())
     }
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(site: &'a Site, image: &'a NodeImage) -> Self {
+        Self {
+            site,
+            image,
+            secrets: OnceCell::new(),
+        }
+    }
+
+    /// The client of the cluster's API, which an action needs.
+    async fn kubernetes(&self) -> Result<Kubernetes, RecipeError> {
+        Ok(Kubernetes::connect(&self.site.kubeconfig()).await?)
+    }
 
     async fn carry_out(&self, action: &Action) -> Result<(), RecipeError> {
         let site = self.site;
         match action {
-            Action::Step(step) => self.take(step).await,
+            Action::Start(node) => setup::start(site, self.image, node).await,
+            Action::Configure(node) => setup::configure(site, node).await,
+            Action::Load(node) => images::load(site, node).await,
             Action::Await(node) => kubeadm::wait(site, node).await,
-            Action::Reset(node) => control_plane::reset(site, node).await,
-            Action::Kubeconfig(node) => control_plane::fetch_kubeconfig(site, node).await,
-        }
-    }
-
-    async fn take(&self, step: &Step) -> Result<(), RecipeError> {
-        let site = self.site;
-        match step {
-            Step::Start(node) => setup::start(site, self.image, node).await,
-            Step::Configure(node) => setup::configure(site, node).await,
-            Step::Connectivity => connectivity::prove(site).await,
-            Step::Authority(node) => control_plane::make_authority(site, node).await,
-            Step::Balance(node) => load_balancer::balance(site, node).await,
-            Step::Init(node) => {
+            Action::AwaitEtcd(nodes) => membership::await_etcd(site, nodes).await,
+            Action::AwaitApi => membership::await_api(site, &self.kubernetes().await?).await,
+            Action::Restore(node) => control_plane::restore(site, node).await,
+            Action::Renew(node) => control_plane::renew(site, node).await,
+            Action::Forget { node, peer } => membership::forget(site, node, peer).await,
+            Action::Reset(node) => membership::reset(site, node).await,
+            Action::DeleteNode(node) => {
+                let kubernetes = self.kubernetes().await?;
+                Ok(kubernetes.delete_node(node.as_str()).await?)
+            }
+            Action::Remove(node) => {
+                let kubernetes = self.kubernetes().await.ok();
+                membership::remove(site, kubernetes.as_ref(), node).await
+            }
+            Action::Connectivity => connectivity::prove(site).await,
+            Action::Authority(node) => control_plane::make_authority(site, node).await,
+            Action::Balance(node) => load_balancer::balance(site, node).await,
+            Action::Init(node) => {
                 let secrets = control_plane::init(site, node).await?;
                 // Already set only if this run has minted before, and then those are as good.
                 let _ = self.secrets.set(secrets);
-                Ok(())
+                self.begin_addons().await
             }
-            Step::JoinControlPlane(node) | Step::JoinWorker(node) => {
+            Action::Kubeconfig(node) => control_plane::fetch_kubeconfig(site, node).await,
+            Action::JoinControlPlane(node) | Action::JoinWorker(node) => {
                 let secrets = self
                     .secrets
                     .get_or_try_init(|| control_plane::mint(site))
                     .await?;
                 control_plane::join(site, node, secrets).await
             }
-            Step::Settle => self.settle().await,
-            Step::Manifests => match self.kubernetes().await? {
-                Some(kubernetes) => manifests::apply(site, kubernetes).await,
-                None => Ok(()),
-            },
+            Action::Kubelet(node) => membership::start_kubelet(site, node).await,
+            Action::Register(node) => {
+                membership::register(site, &self.kubernetes().await?, node).await
+            }
+            Action::Mark(node) => membership::mark(site, node).await,
+            Action::Settle => self.settle().await,
+            Action::Manifests => manifests::apply(site, &self.kubernetes().await?).await,
         }
     }
 
+    /// Says at once how many CoreDNS there will be, so that each starts as its node joins.
+    async fn begin_addons(&self) -> Result<(), RecipeError> {
+        let kubernetes = self.kubernetes().await?;
+        let started = Instant::now();
+        // The load balancer has yet to notice the API server; who joins would wait for that too.
+        while addons::ensure(&self.site.plan, &kubernetes).await.is_err()
+            && started.elapsed() < NOTICED
+        {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
+    }
+
     async fn settle(&self) -> Result<(), RecipeError> {
-        let Some(kubernetes) = self.kubernetes().await? else {
-            return Ok(());
-        };
         let Settling { patience, pause } = Settling::of(self.site.plan.driver);
         let started = Instant::now();
         let mut last = Vec::new();
         loop {
-            let checks = health::check(self.site, kubernetes).await;
-            let missing: Vec<String> = checks
+            let world = self.look().await?;
+            let missing: Vec<String> = world
+                .checks
                 .into_iter()
-                .filter_map(|check| {
-                    check
-                        .missing
-                        .map(|missing| format!("{}: {missing}", check.name))
-                })
+                .filter_map(|check| Some(format!("{}: {}", check.name, check.missing?)))
                 .collect();
             if missing.is_empty() {
                 return Ok(());
@@ -148,6 +177,8 @@ impl<'a> Run<'a> {
                     checks: missing,
                 });
             }
+            // A request that fails is made again at the next look.
+            let _ = addons::ensure(&self.site.plan, &self.kubernetes().await?).await;
             if missing != last {
                 let what = missing.join("; ");
                 self.site.events.emit(Event::Observed {

@@ -104,7 +104,7 @@ pub(super) async fn prove(site: &Site) -> Result<(), RecipeError> {
     try_join_all(
         served
             .keys()
-            .map(|node| run(site, node, UNLISTEN.to_owned())),
+            .map(|node| run(site, node, unlisten(&format!("{}-*", prefix())))),
     )
     .await?;
     let failed: Vec<Link> = failed?.into_iter().flatten().collect();
@@ -124,14 +124,21 @@ async fn run(site: &Site, node: &NodeName, script: String) -> Result<String, Rec
         .await?)
 }
 
-/// A transient unit for each listener: it has a name to be stopped by, and an end of its own.
+/// What this process's listeners are called: what a killed one has left, or is still doing on a node, is not in the way.
+fn prefix() -> String {
+    format!("regent-listen-{}", std::process::id())
+}
+
+/// A transient unit for each listener: it has a name to be stopped by, and an end of its own. Those of a run that was
+/// killed would end at any moment.
 fn listen(ports: &[u16]) -> String {
-    let mut script = String::new();
+    let mut script = unlisten("regent-listen-*");
+    let prefix = prefix();
     for port in ports {
         let _ = writeln!(
             script,
             "ss -Hltn 'sport = :{port}' | grep -q . || systemd-run --quiet --collect \
-             --unit=regent-listen-{port} -p RuntimeMaxSec={LISTEN_SECONDS} \
+             --unit={prefix}-{port} -p RuntimeMaxSec={LISTEN_SECONDS} \
              socat -u TCP-LISTEN:{port},fork,reuseaddr OPEN:/dev/null"
         );
         let _ = writeln!(
@@ -142,7 +149,9 @@ fn listen(ports: &[u16]) -> String {
     script
 }
 
-const UNLISTEN: &str = "systemctl stop 'regent-listen-*.service' 2>/dev/null || true";
+fn unlisten(units: &str) -> String {
+    format!("systemctl stop '{units}.service' 2>/dev/null || true\n")
+}
 
 /// Tries all links at once and prints `TO PORT` for each that fails.
 fn connect(plan: &Plan, links: &[&Link]) -> String {

@@ -6,12 +6,14 @@ use camino::Utf8PathBuf;
 use futures::future::try_join_all;
 use sha2::{Digest, Sha256};
 
+use crate::kubernetes;
 use crate::name::NodeName;
 use crate::node::NodeFile;
 use crate::plan::NodeRole;
-use crate::recipe::kubeadm::{self, Run, Success};
+use crate::recipe::kubeadm::{self, Run};
 use crate::recipe::lookup::{planned, session};
-use crate::recipe::{RecipeError, etcd};
+use crate::recipe::world::CONTROL_PLANE;
+use crate::recipe::{RecipeError, membership};
 use crate::render;
 use crate::render::kubeadm::{CertificateKey, InitSecrets, JoinSecrets, Token};
 use crate::site::Site;
@@ -38,10 +40,15 @@ const ASK: Duration = Duration::from_secs(10);
 /// Returns a control-plane node that is a member of the cluster and answers; the first in the plan's order, so that
 /// nothing hangs on a particular one.
 pub async fn member(site: &Site) -> Result<NodeName, RecipeError> {
+    let whole = format!(
+        "cd /etc/kubernetes\nfor file in {}; do test -s $file; done\nls /var/lib/etcd/member/wal/*.wal >/dev/null 2>&1\n\
+         ! systemctl is-active -q regent-kubeadm",
+        CONTROL_PLANE.join(" ")
+    );
     let mut last = None;
     for node in site.plan.control_plane() {
         let asked = session(site, &node.name)?
-            .script("test -e /var/lib/regent/member")
+            .script(&whole)
             .deadline(ASK)
             .output();
         match asked.await {
@@ -82,8 +89,9 @@ pub(super) async fn make_authority(site: &Site, node: &NodeName) -> Result<(), R
         Run {
             what: "kubeadm init phase certs ca",
             arguments,
+            then: "true",
             config,
-            success: Success::Prepared,
+            api: None,
         },
     )
     .await
@@ -92,9 +100,15 @@ pub(super) async fn make_authority(site: &Site, node: &NodeName) -> Result<(), R
 /// Makes the node the first of the cluster; returns what others need to join.
 pub(super) async fn init(site: &Site, node: &NodeName) -> Result<JoinSecrets, RecipeError> {
     let secrets = draw()?;
-    let arguments = match site.plan.certificates {
-        CertificateMode::Upload => "init --config CONFIG --upload-certs",
-        CertificateMode::Copy => "init --config CONFIG",
+    alone(site, node).await?;
+    // Every phase but the first does what is still to do, and takes what is there. The first wants an empty node.
+    let arguments = match (site.plan.certificates, kubeadm::has_data(site, node).await?) {
+        (CertificateMode::Upload, false) => "init --config CONFIG --upload-certs",
+        (CertificateMode::Copy, false) => "init --config CONFIG",
+        (CertificateMode::Upload, true) => {
+            "init --skip-phases=preflight --config CONFIG --upload-certs"
+        }
+        (CertificateMode::Copy, true) => "init --skip-phases=preflight --config CONFIG",
     };
     let config = init_config(site, node, &secrets)?;
     kubeadm::run(
@@ -103,10 +117,9 @@ pub(super) async fn init(site: &Site, node: &NodeName) -> Result<JoinSecrets, Re
         Run {
             what: "kubeadm init",
             arguments,
+            then: "true",
             config,
-            success: Success::Member {
-                api: Some(planned(site, node)?.address),
-            },
+            api: Some(planned(site, node)?.address),
         },
     )
     .await?;
@@ -114,13 +127,46 @@ pub(super) async fn init(site: &Site, node: &NodeName) -> Result<JoinSecrets, Re
     join_secrets(site, secrets.token, Some(secrets.certificate_key)).await
 }
 
-/// Fetches the administrator's kubeconfig.
+/// Looks again before a cluster is begun: no other control-plane node that answers may have data, unless this one goes on
+/// with its own.
+async fn alone(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
+    if kubeadm::has_data(site, node).await? {
+        return Ok(());
+    }
+    let others = site
+        .plan
+        .control_plane()
+        .filter(|other| other.name != *node);
+    for other in others {
+        if kubeadm::has_data(site, &other.name).await? {
+            return Err(RecipeError::Kept {
+                node: other.name.clone(),
+                why: format!("a new cluster was about to begin on {node}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Fetches the administrator's kubeconfig; one whose certificate has ended is renewed first.
 pub(super) async fn fetch_kubeconfig(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
-    let text = session(site, node)?
-        .read("/etc/kubernetes/admin.conf")
-        .await?;
+    let session = session(site, node)?;
+    let read = || session.read("/etc/kubernetes/admin.conf");
+    let mut text = read().await?;
+    if kubernetes::certificate_ended(&text) {
+        let run = Run {
+            what: "kubeadm certs renew admin.conf",
+            arguments: "certs renew admin.conf --config CONFIG",
+            then: "true",
+            config: init_config(site, node, &draw()?)?,
+            api: None,
+        };
+        kubeadm::run(site, node, run).await?;
+        text = read().await?;
+    }
     let path = site.kubeconfig();
-    crate::lab::write_private(&path, &text).map_err(|source| RecipeError::File { path, source })
+    crate::file::write_whole(&path, &text, 0o600)
+        .map_err(|source| RecipeError::File { path, source })
 }
 
 /// Mints a bootstrap token and, where certificates are uploaded, a certificate key: for the joins at hand, since both
@@ -142,8 +188,9 @@ pub(super) async fn mint(site: &Site) -> Result<JoinSecrets, RecipeError> {
     let run = Run {
         what: "kubeadm init phase upload-certs",
         arguments,
+        then: "true",
         config,
-        success: Success::Prepared,
+        api: None,
     };
     kubeadm::run(site, &member, run).await?;
     join_secrets(site, secrets.token, Some(secrets.certificate_key)).await
@@ -165,25 +212,88 @@ pub(super) async fn join(
     let run = Run {
         what: "kubeadm join",
         arguments: "join --config CONFIG",
+        then: "true",
         config,
-        success: Success::Member {
-            api: (plan.role == NodeRole::ControlPlane).then_some(plan.address),
-        },
+        api: (plan.role == NodeRole::ControlPlane).then_some(plan.address),
     };
     kubeadm::run(site, node, run).await
 }
 
-/// Clears away an unfinished `init` or `join`, and the etcd member that it may have announced: a member that never
-/// starts blocks every later join.
-pub(super) async fn reset(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
-    kubeadm::reset(site, node).await?;
-    let plan = planned(site, node)?;
-    match member(site).await {
-        Ok(member) if plan.role == NodeRole::ControlPlane => {
-            etcd::forget(site, &member, plan).await
-        }
-        _ => Ok(()),
-    }
+/// kubeadm takes an empty file, or one half of a pair, for a damaged one, and stops. It makes what is missing altogether.
+const CLEAR: &str = "
+cd /etc/kubernetes
+for file in *.conf manifests/*.yaml /var/lib/kubelet/config.yaml; do [ -s \"$file\" ] || rm -f \"$file\"; done
+cd pki
+for pair in apiserver apiserver-etcd-client apiserver-kubelet-client front-proxy-client \
+    etcd/healthcheck-client etcd/peer etcd/server; do
+    { [ -s $pair.crt ] && [ -s $pair.key ]; } || rm -f $pair.crt $pair.key
+done
+[ -s sa.pub ] || openssl pkey -in sa.key -pubout -out sa.pub
+ls ../manifests
+";
+
+/// What writes each static pod. One that is there stays as it is: that of a node which joined names its etcd's peers, and
+/// another one would have etcd start again.
+const STATIC_PODS: [(&str, &str); 4] = [
+    ("etcd.yaml", "etcd"),
+    ("kube-apiserver.yaml", "control-plane/apiserver"),
+    (
+        "kube-controller-manager.yaml",
+        "control-plane/controller-manager",
+    ),
+    ("kube-scheduler.yaml", "control-plane/scheduler"),
+];
+
+/// Makes anew what is missing of kubeadm's around etcd's data: certificates of the keys that are there, kubeconfigs,
+/// static pods, kubelet. Each phase takes what is there; none touches the data or the API.
+pub(super) async fn restore(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
+    let left = session(site, node)?.script(CLEAR).run().await?;
+    let written = STATIC_PODS
+        .iter()
+        .filter(|(file, _)| left.lines().any(|line| line == *file));
+    let written: String = written.map(|(_, phase)| format!(",{phase}")).collect();
+    let arguments = format!(
+        "init --config CONFIG --skip-phases=\
+            preflight,upload-config,upload-certs,mark-control-plane,bootstrap-token,kubelet-finalize,addon,\
+            show-join-command,wait-control-plane{written}"
+    );
+    kubeadm::run(
+        site,
+        node,
+        Run {
+            what: "kubeadm init phase",
+            arguments: &arguments,
+            then: "true",
+            config: init_config(site, node, &draw()?)?,
+            api: None,
+        },
+    )
+    .await?;
+    // One that runs has seen the static pods go, and may not see them come: a file is read while it is half written, and
+    // the same pod is not begun again.
+    membership::start_kubelet(site, node).await
+}
+
+/// A kubelet's certificate that has ended cannot be renewed by itself; without its kubeconfig kubeadm makes both anew.
+const FORGET_ENDED: &str = "
+pem=/var/lib/kubelet/pki/kubelet-client-current.pem
+openssl x509 -noout -checkend 0 -in $pem >/dev/null || rm -f /etc/kubernetes/kubelet.conf $pem
+";
+
+/// Has kubeadm renew every certificate that it made, with the keys that are there: no API is needed. etcd reads them at every
+/// handshake; what else runs as a static pod is killed, and kubelet starts it
+/// again: an API server that ends in peace keeps its port for up to a minute, and its successor comes later and later.
+pub(super) async fn renew(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
+    session(site, node)?.script(FORGET_ENDED).run().await?;
+    let run = Run {
+        what: "kubeadm certs renew",
+        arguments: "certs renew all --config CONFIG",
+        then: "kubeadm init phase kubeconfig kubelet --config /run/regent/kubeadm.yaml; \
+            pkill -KILL -x \"kube-(apiserver|controller|scheduler)\"; systemctl restart kubelet",
+        config: init_config(site, node, &draw()?)?,
+        api: None,
+    };
+    kubeadm::run(site, node, run).await
 }
 
 /// Streams the shared certificates and keys from a member to the node, through regent's memory only.

@@ -1,13 +1,20 @@
 //! Why the recipe stopped.
 
+use std::io;
 use std::time::Duration;
 
-use crate::hypervisor::HypervisorError;
+use camino::Utf8PathBuf;
+
+use crate::etcd::EtcdError;
 use crate::kubernetes::KubernetesError;
+use crate::lab::LabError;
 use crate::name::NodeName;
 use crate::node::NodeError;
+use crate::plan::Change;
+use crate::provider::ProviderError;
+use crate::recipe::change::Refusal;
 use crate::recipe::connectivity::Link;
-use crate::recipe::shape::Unreachable;
+use crate::recipe::health::chain;
 
 /// Why the recipe stopped. What was done until then stays; `up` again goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -16,9 +23,47 @@ pub enum RecipeError {
     /// Something on a node failed.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// etcd did not answer as hoped.
+    #[error(transparent)]
+    Etcd(#[from] EtcdError),
+    /// What regent will not do by itself.
+    #[error("{}", lines(.0))]
+    Refused(Vec<Refusal>),
+    /// Several things failed, each on its own.
+    #[error("{}", lines(&.0.iter().map(|error| chain(error)).collect::<Vec<_>>()))]
+    Several(Vec<Self>),
+    /// A node that runs does not answer.
+    #[error("{node} runs and does not answer{}", .console.as_ref().map(|said| format!("; its console said last:\n{said}")).unwrap_or_default())]
+    Silent {
+        /// The node.
+        node: NodeName,
+        /// The end of its console, where it has one.
+        console: Option<String>,
+        /// What the last try to reach it met.
+        source: Box<NodeError>,
+    },
+    /// A kubelet was started and its Node does not appear.
+    #[error("{node}: its kubelet was restarted, and after {}s the API does not know the Node: {last}", .after.as_secs())]
+    Unregistered {
+        /// The node.
+        node: NodeName,
+        /// How long regent waited.
+        after: Duration,
+        /// What the last look saw.
+        last: String,
+    },
+    /// An archive of images cannot be read any more.
+    #[error("cannot read {path}")]
+    Archive {
+        /// Which.
+        path: Utf8PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Something with a domain or the network failed.
     #[error(transparent)]
-    Hypervisor(#[from] HypervisorError),
+    Provider(#[from] ProviderError),
     /// A node was started and did not come up.
     #[error("{node} does not come up; its console said last:\n{console}")]
     Boot {
@@ -29,6 +74,9 @@ pub enum RecipeError {
         /// What the last try to reach it met.
         source: Box<NodeError>,
     },
+    /// The lab's record could not be read or written.
+    #[error(transparent)]
+    Lab(Box<LabError>),
     /// The API did not answer as hoped.
     #[error(transparent)]
     Kubernetes(#[from] KubernetesError),
@@ -42,9 +90,25 @@ pub enum RecipeError {
         /// The end of its log; kubeadm prints no secret there unless asked to.
         log: String,
     },
+    /// A control-plane node is unfinished, and clearing it away might lose data.
+    #[error("{node} has data of etcd's and is not reset: {why}")]
+    Kept {
+        /// Which.
+        node: NodeName,
+        /// What speaks against it.
+        why: String,
+    },
     /// Nodes that must reach each other do not.
     #[error("no connection: {}", .0.iter().map(Link::to_string).collect::<Vec<_>>().join(", "))]
     Connectivity(Vec<Link>),
+    /// Manifests were not applied, whole or in part.
+    #[error("{}", lines(&.refused.iter().map(|(file, said)| format!("manifests: {file}: {said}")).collect::<Vec<_>>()))]
+    Manifests {
+        /// Where kubectl ran.
+        node: NodeName,
+        /// The files, and what was said about each.
+        refused: Vec<(String, String)>,
+    },
     /// The cluster did not become healthy in time.
     #[error("not healthy after {}s: {}", .after.as_secs(), .checks.join("; "))]
     Unhealthy {
@@ -62,8 +126,8 @@ pub enum RecipeError {
         left: String,
     },
     /// The plan has changed in a way that this version cannot carry out on a running cluster.
-    #[error("the running cluster cannot become this: {}", .0.iter().map(Unreachable::to_string).collect::<Vec<_>>().join("; "))]
-    Changed(Vec<Unreachable>),
+    #[error("the running cluster cannot become this: {}", .0.iter().map(Change::to_string).collect::<Vec<_>>().join("; "))]
+    Changed(Vec<Change>),
     /// The cluster's CA certificate on a node cannot be read as one.
     #[error("{node}: /etc/kubernetes/pki/ca.crt is not a certificate: {why}")]
     Authority {
@@ -102,4 +166,26 @@ pub enum RecipeError {
     /// and site do not belong together.
     #[error("the plan and the site do not fit: {0}")]
     Mismatch(String),
+}
+
+impl From<LabError> for RecipeError {
+    fn from(error: LabError) -> Self {
+        Self::Lab(Box::new(error))
+    }
+}
+
+fn lines<T: ToString>(all: &[T]) -> String {
+    let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+    all.join("\n")
+}
+
+impl RecipeError {
+    /// All of them as one; none where there are none.
+    pub(super) fn all(mut errors: Vec<Self>) -> Option<Self> {
+        match errors.len() {
+            0 => None,
+            1 => errors.pop(),
+            _ => Some(Self::Several(errors)),
+        }
+    }
 }

@@ -29,22 +29,12 @@ pub(super) struct Run<'a> {
     pub(super) what: &'static str,
     /// Arguments after `kubeadm`; `CONFIG` stands for the path of the configuration file.
     pub(super) arguments: &'a str,
+    /// What is done after it has succeeded, whether or not regent lives; without single quotes.
+    pub(super) then: &'static str,
     /// The configuration file's text; holds secrets.
     pub(super) config: String,
-    /// What success means.
-    pub(super) success: Success,
-}
-
-/// What a kubeadm run that succeeds makes of its node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Success {
-    /// The same as before.
-    Prepared,
-    /// A member of the cluster.
-    Member {
-        /// The address of the API server that now runs on it, if one does.
-        api: Option<Ipv4Addr>,
-    },
+    /// The address of the API server that the node's kubelet is about to start, if it is.
+    pub(super) api: Option<Ipv4Addr>,
 }
 
 /// In `/run`: gone with the next boot, as its secrets should be.
@@ -59,21 +49,24 @@ pub(super) async fn run(site: &Site, node: &NodeName, run: Run<'_>) -> Result<()
         content: run.config.into_bytes(),
     };
     session.push(&[config]).await?;
-    let (mark, nudge) = match run.success {
-        Success::Prepared => ("true", String::new()),
-        Success::Member { api } => (
-            "touch /var/lib/regent/member",
-            api.map(|address| nudge_kubelet(address, site.plan.driver))
-                .unwrap_or_default(),
-        ),
+    let driver = site.plan.driver;
+    let nudge = run
+        .api
+        .map(|address| nudge_kubelet(address, driver))
+        .unwrap_or_default();
+    // A container's files are in the host's page cache, which survives it.
+    let settle = match driver {
+        Driver::Lxc => "true",
+        Driver::Qemu => "sync",
     };
     let arguments = run.arguments.replace("CONFIG", CONFIG);
+    let then = run.then;
     let script = format!(
-        "mkdir -p /var/lib/regent /var/log/regent\n\
+        "mkdir -p /var/log/regent\n\
          systemctl reset-failed regent-kubeadm 2>/dev/null || true\n\
          systemd-run --quiet --wait --collect --unit=regent-kubeadm -p Environment=HOME=/root sh -c \
-         '{nudge} status=0; kubeadm {arguments} >/var/log/regent/kubeadm.log 2>&1 || status=$?; rm -f {CONFIG}; \
-         [ $status = 0 ] && {mark}; exit $status'\n"
+         '{nudge} status=0; {{ kubeadm {arguments} && {{ {then}; }}; }} >/var/log/regent/kubeadm.log 2>&1 || status=$?; rm -f {CONFIG}; \
+         {settle}; exit $status'\n"
     );
     let output = session.script(script).deadline(KUBEADM).output().await?;
     check(site, node, run.what, &output).await
@@ -122,13 +115,45 @@ pub(super) async fn wait(site: &Site, node: &NodeName) -> Result<(), RecipeError
     finish(site, node, script).await
 }
 
-/// Clears away what an unfinished kubeadm left on the node: files, containers, etcd data. `kubeadm reset` does not
-/// take the node's member out of etcd when it cannot reach it; [`super::etcd::forget`] does.
-pub(super) async fn reset(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
-    let script = "kubeadm reset --force >/var/log/regent/kubeadm-reset.log 2>&1\n\
-                  rm -rf /etc/kubernetes/pki /etc/kubernetes/*.conf /etc/kubernetes/manifests/* /etc/cni/net.d/.kubernetes* /var/lib/etcd/member\n\
-                  systemctl stop kubelet || true\n";
-    finish(site, node, script).await
+/// What [`reset`] spares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spare {
+    /// Nothing: the cluster has all of it elsewhere.
+    Nothing,
+    /// The cluster's CA, and etcd's data, of which there must be none.
+    Authority,
+}
+
+/// Clears away what an unfinished kubeadm left on the node: files, containers, and etcd's data as far as that is not
+/// spared. The node's member is out of etcd already: kubeadm would take it out without asking
+/// whether the others have a quorum, and not at all where it does not answer.
+pub(super) async fn reset(site: &Site, node: &NodeName, spare: Spare) -> Result<(), RecipeError> {
+    let (guard, after) = match spare {
+        Spare::Nothing => ("", ""),
+        Spare::Authority => (
+            "if ls /var/lib/etcd/member/wal/*.wal >/dev/null 2>&1; then echo 'it has etcd data' >&2; exit 1; fi\n\
+             rm -rf /run/regent/authority && mkdir -p /run/regent/authority\n\
+             cd /etc/kubernetes/pki 2>/dev/null && [ -s ca.crt ] && [ -s ca.key ] && cp -p ca.crt ca.key /run/regent/authority\n",
+            "mkdir -p /etc/kubernetes/pki\n\
+             find /run/regent/authority -type f -exec mv {} /etc/kubernetes/pki \\;\n",
+        ),
+    };
+    let script = format!(
+        "mkdir -p /var/log/regent\n\
+         set +e\n\
+         {guard}cd /\n\
+         kubeadm reset --force --skip-phases=remove-etcd-member >/var/log/regent/kubeadm-reset.log 2>&1\n\
+         rm -rf /etc/kubernetes/pki /etc/kubernetes/*.conf /etc/kubernetes/manifests/* /etc/cni/net.d/.kubernetes* /var/lib/etcd/member\n\
+         {after}systemctl stop kubelet\n\
+         exit 0\n"
+    );
+    finish(site, node, &script).await
+}
+
+/// Whether the node has an etcd log.
+pub(super) async fn has_data(site: &Site, node: &NodeName) -> Result<bool, RecipeError> {
+    let script = "ls /var/lib/etcd/member/wal/*.wal >/dev/null 2>&1";
+    Ok(session(site, node)?.script(script).output().await?.status == 0)
 }
 
 /// Runs a script that takes as long as kubeadm may.

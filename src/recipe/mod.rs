@@ -1,31 +1,37 @@
-//! The HA recipe: from running nodes to a cluster, by looking ([`observe`]), deciding ([`next`]) and acting, until
-//! there is nothing left to do. Every action is idempotent, and what was done is found out by looking, never
+//! The HA recipe: from running nodes to a cluster, by looking ([`observe`]: the [`World`]), deciding ([`next`], pure) and
+//! acting, until there is nothing left to do. Every action is idempotent, and what was done is found out by looking, never
 //! remembered: killing regent at any point and running it again ends in the same place.
 
 mod act;
+mod addons;
+mod change;
 mod connectivity;
 mod control_plane;
-mod decide;
 mod error;
-pub mod etcd;
+mod failpoint;
 mod fingerprint;
 mod health;
+mod images;
 mod kubeadm;
 mod load_balancer;
 mod lookup;
 mod manifests;
+mod membership;
 mod observe;
+mod preview;
 mod setup;
-mod shape;
 mod status;
 mod up;
+mod world;
 
+pub use change::{Action, Next, Refusal, next, steps};
 pub use connectivity::Link;
 pub use control_plane::member;
-pub use decide::{Action, next};
 pub use error::RecipeError;
-pub use health::{Check, check as health, servers_up};
-pub use observe::{Guest, NodeSeen, Observed, Stage, observe};
-pub use shape::{Shape, Unreachable};
+pub use health::{Check, check as health};
+pub use load_balancer::servers_up;
+pub use observe::{Patience, observe};
+pub use preview::{Preview, preview};
 pub use status::{NodeStatus, Status, status};
 pub use up::{Outcome, check_reachable, up};
+pub use world::{Api, ApiSeen, Etcd, Guest, Inside, Kubeadm, Kubeconfig, RunSoFar, Stage, World};

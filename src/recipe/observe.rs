@@ -1,185 +1,139 @@
-//! Looking: what stands on the machine and in the cluster right now. Changes nothing.
+//! Looking: what stands on the machine and in the cluster right now. Changes nothing, and waits for nothing longer than a
+//! part that lives takes to answer.
+
+mod api;
+mod look;
+mod members;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::pin::pin;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{Either, join_all, select};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::hypervisor::DomainState;
 use crate::kubernetes::Kubernetes;
 use crate::name::NodeName;
-use crate::node::{Node, NodeError};
-use crate::plan::NodeRole;
-use crate::recipe::setup::BOOT;
-use crate::recipe::{RecipeError, health, manifests};
+use crate::provider::DomainState;
+use crate::recipe::world::{Inside, World};
+use crate::recipe::{RecipeError, health};
 use crate::site::Site;
+use crate::spec::Driver;
 
-/// Everything that [`super::next`] decides from.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Observed {
-    /// Every planned node.
-    pub nodes: BTreeMap<NodeName, NodeSeen>,
-    /// Whether regent holds the administrator's kubeconfig.
-    pub kubeconfig: bool,
-    /// Whether every check of [`health::check`] holds; only looked at once every node is a member.
-    pub healthy: bool,
-    /// The fingerprint of the manifests applied last; only looked at once the cluster is healthy.
-    pub manifests: Option<String>,
+pub(super) use api::is_without_rights;
+pub(super) use members::{client, look as look_at_etcd};
+
+/// How long each part may take to answer before it counts as silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// A kernel, to answer the first packet of a connection: it does within milliseconds however busy its programs are.
+    pub(super) kernel: Duration,
+    /// A node, from the first packet to the end of its look.
+    pub(super) node: Duration,
+    /// An etcd member.
+    pub(super) etcd: Duration,
+    /// The API.
+    pub(super) api: Duration,
 }
 
-/// One node, as seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeSeen {
-    /// libvirt's view.
-    pub domain: DomainState,
-    /// The view from inside; none while the node does not run.
-    pub guest: Option<Guest>,
+impl Patience {
+    /// For `up`, which acts on what it takes for silence. A look takes 50 ms on a quiet container and has taken a second
+    /// on a busy one; an emulated machine is twenty times slower.
+    pub fn to_act(driver: Driver) -> Self {
+        let factor = match driver {
+            Driver::Lxc => 1,
+            Driver::Qemu => 5,
+        };
+        let node = Duration::from_secs(4) * factor;
+        Self {
+            kernel: node,
+            node,
+            etcd: Duration::from_secs(2) * factor,
+            api: Duration::from_secs(5),
+        }
+    }
+
+    /// For `status`, whose user waits for it: who is dead is not waited for, who is merely slow is.
+    pub fn to_tell(driver: Driver) -> Self {
+        match driver {
+            Driver::Lxc => Self {
+                kernel: Duration::from_millis(700),
+                // A quorum that is lost is not waited for either.
+                etcd: Duration::from_millis(700),
+                ..Self::to_act(driver)
+            },
+            Driver::Qemu => Self::to_act(driver),
+        }
+    }
+
+    /// Awaits the answer of a program on the machine at `address`, for so long if the kernel below it lives. None: silence.
+    pub(super) async fn heard<T>(
+        self,
+        address: Ipv4Addr,
+        limit: Duration,
+        answer: impl Future<Output = T>,
+    ) -> Option<T> {
+        // To be refused is an answer.
+        let knock = TcpStream::connect((address, UNUSED));
+        let kernel = async { timeout(self.kernel, knock).await.is_ok() };
+        let answer = pin!(timeout(limit, answer));
+        match select(answer, pin!(kernel)).await {
+            Either::Left((answer, _)) => answer.ok(),
+            Either::Right((true, answer)) => answer.await.ok(),
+            Either::Right((false, _)) => None,
+        }
+    }
 }
 
-/// A node from inside.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Guest {
-    /// The fingerprint of the planned files it was configured with.
-    pub configured: Option<String>,
-    /// How far it is on its way into the cluster.
-    pub stage: Stage,
-    /// SHA-256 of the cluster's CA certificate, where the node has it.
-    pub ca: Option<String>,
-    /// On a load balancer: whether haproxy runs with the configuration and CA that are on its disk.
-    pub balancing: bool,
-}
+/// A TCP port that nothing listens on (IANA's `discard`): what listens may mind whoever leaves without a word, as
+/// OpenSSH's `PerSourcePenalties` do.
+const UNUSED: u16 = 9;
 
-/// How far a node is on its way into the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Stage {
-    /// kubeadm has not begun.
-    #[default]
-    Blank,
-    /// kubeadm is at work, begun by this regent or one that died.
-    Busy,
-    /// kubeadm began and did not finish: what it left must go first.
-    Broken,
-    /// kubeadm finished.
-    Member,
-}
-
-/// Prints one `key=value` a line; every key is optional. Reads only.
-const LOOK: &str = r#"
-cd /var/lib/regent 2>/dev/null && cat configured 2>/dev/null | sed 's/^/configured=/'
-[ -f /etc/kubernetes/pki/ca.crt ] && sha256sum /etc/kubernetes/pki/ca.crt | sed 's/^/ca=/; s/ .*//'
-[ -f /etc/haproxy/cluster-ca.crt ] && sha256sum /etc/haproxy/cluster-ca.crt | sed 's/^/ca=/; s/ .*//'
-if systemctl is-active -q regent-kubeadm; then echo stage=busy
-elif [ -e /var/lib/regent/member ]; then echo stage=member
-elif [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/admin.conf ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ]; then echo stage=broken
-fi
-if systemctl is-active -q haproxy && sha256sum -c --status /run/regent/haproxy.sums 2>/dev/null; then echo balancing=yes; fi
-exit 0
-"#;
-
-/// A look takes well under a second; a node that needs longer is as good as gone.
-const LOOK_DEADLINE: Duration = Duration::from_secs(15);
-
-/// Looks at every node, and at the cluster where there is one.
+/// Looks at everything at the same time.
+///
+/// # Errors
+/// When libvirt does not say which domains there are. Everything else that is silent is part of the world.
 pub async fn observe(
     site: &Site,
     kubernetes: Option<&Kubernetes>,
-) -> Result<Observed, RecipeError> {
-    let domains: BTreeMap<_, _> = site.hypervisor.nodes().await?.into_iter().collect();
-    let looks = site.plan.nodes.iter().map(|node| {
-        let domain = domains
-            .get(&node.name)
-            .copied()
-            .unwrap_or(DomainState::Undefined);
-        let session = site.nodes.get(&node.name);
-        async move {
-            let guest = match (domain, session) {
-                (DomainState::Running, Some(session)) => Some(look(session).await?),
-                _ => None,
-            };
-            Ok::<_, NodeError>((node.name.clone(), NodeSeen { domain, guest }))
-        }
-    });
-    let nodes: BTreeMap<_, _> = join_all(looks)
-        .await
-        .into_iter()
-        .collect::<Result<_, _>>()?;
-    let mut observed = Observed {
+    patience: Patience,
+) -> Result<World, RecipeError> {
+    let domains: BTreeMap<_, _> = site.provider.nodes().await?.into_iter().collect();
+    let (nodes, etcd, api) = futures::join!(
+        nodes(site, &domains, patience),
+        members::seen(site, &domains, patience),
+        api::seen(site, kubernetes, patience),
+    );
+    let mut world = World {
         nodes,
-        kubeconfig: site.lab.paths().kubeconfig().exists(),
-        ..Observed::default()
+        etcd,
+        api,
+        kubeconfig: api::kubeconfig(site),
+        domains,
+        ..World::default()
     };
-    if let (true, Some(kubernetes)) = (observed.all_members(site), kubernetes) {
-        observed.healthy = health::check(site, kubernetes)
-            .await
-            .iter()
-            .all(|check| check.ok());
-        if observed.healthy {
-            observed.manifests = manifests::applied(kubernetes).await?;
-        }
-    }
-    Ok(observed)
+    world.checks = health::checks(&site.plan, &world);
+    Ok(world)
 }
 
-impl Observed {
-    fn all_members(&self, site: &Site) -> bool {
-        let mut members = site
-            .plan
-            .nodes
-            .iter()
-            .filter(|node| node.role != NodeRole::LoadBalancer);
-        members.all(|node| self.stage(&node.name) == Some(Stage::Member))
-    }
-
-    /// The stage of a node that runs.
-    pub fn stage(&self, node: &NodeName) -> Option<Stage> {
-        self.guest(node).map(|guest| guest.stage)
-    }
-
-    /// A node from inside, where it runs.
-    pub fn guest(&self, node: &NodeName) -> Option<&Guest> {
-        self.nodes.get(node)?.guest.as_ref()
-    }
-}
-
-async fn look(node: &Node) -> Result<Guest, NodeError> {
-    // It may still be booting: whoever started it, an `up` that was interrupted or a user, need not have waited.
-    node.wait_reachable(BOOT).await?;
-    let text = node.script(LOOK).deadline(LOOK_DEADLINE).run().await?;
-    Ok(Guest::from_look(&text))
-}
-
-impl Guest {
-    fn from_look(text: &str) -> Self {
-        let value = |key: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-                .map(str::to_owned)
+/// Looks at every planned node that runs.
+async fn nodes(
+    site: &Site,
+    domains: &BTreeMap<NodeName, DomainState>,
+    patience: Patience,
+) -> BTreeMap<NodeName, Inside> {
+    let running = site.plan.nodes.iter().filter_map(|node| {
+        let runs = domains.get(&node.name) == Some(&DomainState::Running);
+        Some((node, site.nodes.get(&node.name).filter(|_| runs)?))
+    });
+    let looks = running.map(|(node, session)| async move {
+        let inside = match look::at(session, node, !site.plan.images.is_empty(), patience).await {
+            Ok(guest) => Inside::Answers(Box::new(guest)),
+            Err(why) => Inside::Silent(why),
         };
-        Self {
-            configured: value("configured"),
-            ca: value("ca"),
-            balancing: value("balancing").is_some(),
-            stage: match value("stage").as_deref() {
-                Some("busy") => Stage::Busy,
-                Some("member") => Stage::Member,
-                Some("broken") => Stage::Broken,
-                _ => Stage::Blank,
-            },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_look_is_read_key_by_key() {
-        assert_eq!(Guest::from_look(""), Guest::default());
-        let guest = Guest::from_look("configured=abc\nca=def\nstage=broken\nbalancing=yes\n");
-        assert_eq!(guest.configured.as_deref(), Some("abc"));
-        assert_eq!(guest.ca.as_deref(), Some("def"));
-        assert_eq!(guest.stage, Stage::Broken);
-        assert!(guest.balancing);
-    }
+        (node.name.clone(), inside)
+    });
+    join_all(looks).await.into_iter().collect()
 }

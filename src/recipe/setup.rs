@@ -4,17 +4,22 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use crate::hypervisor::{Boot, NodeMedia};
+use crate::fault;
 use crate::image::NodeImage;
 use crate::name::NodeName;
 use crate::node::NodeFile;
+use crate::provider::{Boot, NodeMedia};
 use crate::recipe::lookup::{no_such, planned, session};
 use crate::recipe::{RecipeError, fingerprint};
 use crate::site::Site;
+use crate::spec::Driver;
 
 /// A container node answers after 2 to 6 s; an emulated virtual machine after 26 s alone, about a minute where several
 /// boot at once on two cores, and after 115 s was the slowest seen, beside other work.
-pub(super) const BOOT: Duration = Duration::from_secs(240);
+const BOOT: Duration = Duration::from_secs(240);
+
+/// Three times what a container takes to boot on a busy machine.
+const SILENT: Duration = Duration::from_secs(20);
 
 /// Makes the node's domain exist and run, and waits until it answers.
 pub(super) async fn start(
@@ -30,11 +35,23 @@ pub(super) async fn start(
         host: host.clone(),
         authorized: secrets.client.public.clone(),
     };
-    site.hypervisor.ensure_node(node, &media).await?;
-    let Err(source) = session(site, name)?.wait_reachable(BOOT).await else {
+    let started = site.provider.ensure_node(node, &media).await?;
+    fault::reverted(site, name)?;
+    // One that ran before may have been started a moment ago by somebody who did not wait; or it hangs.
+    let patience = match (started, site.plan.driver) {
+        (false, Driver::Lxc) => SILENT,
+        _ => BOOT,
+    };
+    let Err(source) = session(site, name)?.wait_reachable(patience).await else {
         return Ok(());
     };
-    Err(match site.hypervisor.console(name).await {
+    let console = site.provider.console(name).await;
+    Err(match console {
+        console if !started => RecipeError::Silent {
+            node: name.clone(),
+            console,
+            source: Box::new(source),
+        },
         Some(console) => RecipeError::Boot {
             node: name.clone(),
             console,

@@ -1,15 +1,17 @@
 //! The cluster at a glance, also while parts of it are down.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
-use crate::hypervisor::DomainState;
 use crate::kubernetes::Kubernetes;
 use crate::name::NodeName;
-use crate::plan::NodeRole;
-use crate::recipe::{Check, control_plane, etcd, health, servers_up};
+use crate::plan::{NodePlan, NodeRole};
+use crate::provider::DomainState;
+use crate::recipe::observe::{Patience, observe};
+use crate::recipe::world::World;
+use crate::recipe::{Check, RecipeError};
 use crate::site::Site;
 
 /// The cluster at a glance.
@@ -34,7 +36,7 @@ pub struct NodeStatus {
     pub address: Ipv4Addr,
     /// libvirt's view.
     pub domain: DomainState,
-    /// Whether the API shows it as Ready.
+    /// Whether it runs and the API shows it as Ready: of a node that has just died the API says so for a while.
     pub ready: Option<bool>,
     /// Its etcd member: `leader`, `follower`, `learner`, `silent`.
     pub etcd: Option<&'static str>,
@@ -49,44 +51,28 @@ impl Status {
     }
 }
 
-/// Looks at everything; what does not answer is left out, not waited for.
+/// Looks at everything; what does not answer at once is left out, not waited for.
 pub async fn status(site: &Site, kubernetes: Option<&Kubernetes>) -> Status {
-    let (domains, ready, etcd, balanced, checks) = futures::join!(
-        async {
-            site.hypervisor
-                .nodes()
-                .await
-                .unwrap_or_default()
-                .into_iter()
-                .collect::<BTreeMap<_, _>>()
-        },
-        ready(kubernetes),
-        etcd_roles(site),
-        balanced(site),
-        async {
-            match kubernetes {
-                Some(kubernetes) => health::check(site, kubernetes).await,
-                None => vec![Check {
-                    name: "API",
-                    missing: Some("no kubeconfig yet".to_owned()),
-                }],
-            }
-        },
-    );
-    let nodes = site.plan.nodes.iter().map(|node| {
+    let patience = Patience::to_tell(site.plan.driver);
+    match observe(site, kubernetes, patience).await {
+        Ok(world) => of(&site.plan.nodes, &world),
+        Err(error) => silent(&error),
+    }
+}
+
+fn of(nodes: &[NodePlan], world: &World) -> Status {
+    let balanced = balanced(nodes, world);
+    let nodes = nodes.iter().map(|node| {
         let control_plane = node.role == NodeRole::ControlPlane;
+        let (domain, api) = (world.domain(&node.name), world.api.seen());
+        let ready = api.and_then(|api| Some(api.node(&node.name)?.ready));
         NodeStatus {
             name: node.name.clone(),
             role: node.role,
             address: node.address,
-            domain: domains
-                .get(&node.name)
-                .copied()
-                .unwrap_or(DomainState::Undefined),
-            ready: ready
-                .as_ref()
-                .and_then(|ready| ready.get(node.name.as_str()).copied()),
-            etcd: etcd.get(node.name.as_str()).copied(),
+            domain,
+            ready: ready.map(|ready| ready && domain == DomainState::Running),
+            etcd: etcd_role(node, world),
             balanced: balanced
                 .as_ref()
                 .filter(|_| control_plane)
@@ -95,43 +81,36 @@ pub async fn status(site: &Site, kubernetes: Option<&Kubernetes>) -> Status {
     });
     Status {
         nodes: nodes.collect(),
-        checks,
+        checks: world.checks.clone(),
     }
 }
 
-async fn ready(kubernetes: Option<&Kubernetes>) -> Option<BTreeMap<String, bool>> {
-    let nodes = kubernetes?.nodes().await.ok()?;
-    Some(
-        nodes
-            .into_iter()
-            .map(|node| (node.name, node.ready))
-            .collect(),
-    )
+/// Without libvirt nothing is known of any node.
+fn silent(error: &RecipeError) -> Status {
+    Status {
+        nodes: Vec::new(),
+        checks: vec![Check {
+            name: "domains",
+            missing: Some(super::health::chain(error)),
+        }],
+    }
 }
 
-async fn balanced(site: &Site) -> Option<BTreeSet<NodeName>> {
-    let balancer = site.plan.load_balancers().next()?;
-    servers_up(site, &balancer.name).await.ok()
-}
-
-async fn etcd_roles(site: &Site) -> BTreeMap<String, &'static str> {
-    let Ok(on) = control_plane::member(site).await else {
-        return BTreeMap::new();
-    };
-    let (members, statuses) = futures::join!(etcd::members(site, &on), etcd::status(site, &on));
-    let statuses = statuses.unwrap_or_default();
-    let role = |member: &etcd::Member| {
-        let status = statuses.iter().find(|status| status.id == member.id);
-        match status {
-            None => "silent",
-            Some(_) if member.learner => "learner",
-            Some(status) if status.leader == member.id => "leader",
-            Some(_) => "follower",
-        }
-    };
-    members
-        .unwrap_or_default()
+fn balanced<'a>(nodes: &[NodePlan], world: &'a World) -> Option<&'a BTreeSet<NodeName>> {
+    let mut balancers = nodes
         .iter()
-        .map(|member| (member.name.clone(), role(member)))
-        .collect()
+        .filter(|node| node.role == NodeRole::LoadBalancer);
+    Some(&world.guest(&balancers.next()?.name)?.servers)
+}
+
+fn etcd_role(node: &NodePlan, world: &World) -> Option<&'static str> {
+    let member = world.etcd.member(node)?;
+    let status = world.etcd.statuses.get(&node.name);
+    let status = status.filter(|status| status.id == member.id);
+    Some(match status {
+        None => "silent",
+        Some(_) if member.learner => "learner",
+        Some(status) if status.leader == member.id => "leader",
+        Some(_) => "follower",
+    })
 }

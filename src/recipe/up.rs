@@ -1,12 +1,14 @@
 //! The loop: look, decide, act, look again.
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 
 use crate::image::NodeImage;
-use crate::lab::LabPaths;
-use crate::plan::{Plan, Step};
+use crate::lab::{LabPaths, Record};
+use crate::plan::{Change, Plan, Reach, difference};
 use crate::recipe::act::Run;
-use crate::recipe::{Action, RecipeError, Shape, next, observe};
+use crate::recipe::change::next;
+use crate::recipe::world::{RunSoFar, World};
+use crate::recipe::{Action, RecipeError};
 use crate::site::Site;
 
 /// What a run of [`up`] did.
@@ -18,16 +20,24 @@ pub enum Outcome {
     Changed,
 }
 
-/// From nothing to a cluster takes ten rounds; resets of unfinished nodes add a few. More means that something is
-/// undone again and again.
-const ROUNDS: u32 = 30;
+/// From nothing to a cluster takes ten rounds; what is cleared away and joins again adds a few for each node. More means
+/// that something is undone again and again.
+pub(super) const ROUNDS: u32 = 60;
+
+/// What the loop works on: the site, or in tests a model of it.
+pub(super) trait Worked {
+    /// Looks.
+    async fn look(&self) -> Result<World, RecipeError>;
+    /// Carries out an action.
+    async fn act(&self, action: &Action) -> Result<(), RecipeError>;
+}
 
 /// Refuses a plan that the lab's running cluster cannot become, before anything is touched.
-pub fn check_reachable(paths: &LabPaths, plan: &Plan) -> Result<(), RecipeError> {
-    let Some(now) = Shape::read(&paths.shape())? else {
+pub fn check_reachable(paths: &LabPaths, wanted: &Plan) -> Result<(), RecipeError> {
+    let Some(record) = Record::read(paths)? else {
         return Ok(());
     };
-    let unreachable = now.unreachable(&Shape::of(plan));
+    let unreachable = unreachable(record.plan.as_ref(), record.target(), wanted);
     if unreachable.is_empty() {
         Ok(())
     } else {
@@ -35,30 +45,132 @@ pub fn check_reachable(paths: &LabPaths, plan: &Plan) -> Result<(), RecipeError>
     }
 }
 
+/// Returns what of `wanted` a cluster cannot become that was brought to `recorded`, and perhaps on from there towards
+/// `target`. What an `up` that did not end well had added may be taken back.
+fn unreachable(recorded: Option<&Plan>, target: Option<&Plan>, wanted: &Plan) -> Vec<Change> {
+    let never = |plan: &Plan| -> Vec<Change> {
+        let changes = difference(plan, wanted).into_iter();
+        changes
+            .filter(|change| change.reach == Reach::Never)
+            .collect()
+    };
+    let mut found = recorded.map(never).unwrap_or_default();
+    // Its nodes may be there, made as it says; only that they are there is no promise yet.
+    let begun = target.map(never).unwrap_or_default();
+    for change in begun {
+        if !change.key.ends_with(".count") && !found.contains(&change) {
+            found.push(change);
+        }
+    }
+    found
+}
+
 /// Brings the cluster to what the site's plan says, from wherever it is. Runs on the lab's runtime.
 pub async fn up(site: &Site, image: &NodeImage) -> Result<Outcome, RecipeError> {
     check_reachable(site.lab.paths(), &site.plan)?;
-    site.hypervisor.ensure_network().await?;
-    Shape::of(&site.plan).write(&site.lab.paths().shape())?;
+    site.provider.ensure_network().await?;
+    let recorded = recorded(site)?;
     let run = Run::new(site, image);
-    let mut connected = false;
+    let outcome = drive(&site.plan, recorded.as_ref(), &run).await?;
+    site.lab.brought_to(&site.plan)?;
+    Ok(outcome)
+}
+
+/// The plan that the cluster was last brought to.
+pub(super) fn recorded(site: &Site) -> Result<Option<Plan>, RecipeError> {
+    Ok(Record::read(site.lab.paths())?.and_then(|record| record.plan))
+}
+
+/// Looks, decides and acts until there is nothing left to do. What fails on one node does not keep the others from what
+/// they can do without it; all that failed is told at the end.
+pub(super) async fn drive(
+    wanted: &Plan,
+    recorded: Option<&Plan>,
+    worked: &impl Worked,
+) -> Result<Outcome, RecipeError> {
+    let mut run = RunSoFar::default();
+    let mut failed = Vec::new();
     let mut left = Vec::new();
     for round in 0..ROUNDS {
-        let seen = observe(site, run.kubernetes().await?).await?;
-        left = next(&site.plan, &seen, connected);
-        if left.is_empty() {
-            return Ok(if round == 0 {
-                Outcome::Unchanged
-            } else {
-                Outcome::Changed
-            });
+        let mut world = worked.look().await?;
+        world.run = run.clone();
+        let next = next(wanted, recorded, &world);
+        if next.actions.is_empty() {
+            if !next.refusals.is_empty() {
+                failed.push(RecipeError::Refused(next.refusals));
+            }
+            return match RecipeError::all(failed) {
+                Some(error) => Err(error),
+                None if round == 0 => Ok(Outcome::Unchanged),
+                None => Ok(Outcome::Changed),
+            };
         }
-        try_join_all(left.iter().map(|action| run.act(action))).await?;
-        connected |= left.contains(&Action::Step(Step::Connectivity));
+        let results = join_all(next.actions.iter().map(|action| worked.act(action))).await;
+        let mut hopeless = false;
+        for (action, result) in next.actions.iter().zip(results) {
+            match (result, action.node()) {
+                (Ok(()), _) => run.after(action),
+                (Err(error), Some(node)) => {
+                    failed.push(error);
+                    run.given_up.insert(node.clone());
+                }
+                // The whole cluster's: nothing else can follow.
+                (Err(error), None) => {
+                    failed.push(error);
+                    hopeless = true;
+                }
+            }
+        }
+        if hopeless {
+            return Err(RecipeError::all(failed).unwrap_or(RecipeError::Refused(next.refusals)));
+        }
+        left = next.actions;
     }
     let left: Vec<String> = left.iter().map(ToString::to_string).collect();
-    Err(RecipeError::NotConverging {
+    failed.push(RecipeError::NotConverging {
         rounds: ROUNDS,
         left: left.join(", "),
-    })
+    });
+    Err(RecipeError::all(failed).unwrap_or_else(|| RecipeError::Refused(Vec::new())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Beside, derive};
+    use crate::spec::{ClusterSpec, Driver, Memory};
+
+    fn plan(workers: u8, memory: u64) -> Plan {
+        let mut spec = ClusterSpec::new("demo".parse().unwrap());
+        spec.workers.count = workers;
+        spec.workers.memory = Memory::gib(memory);
+        derive(&spec, Driver::Lxc, Beside::default())
+    }
+
+    /// What was reached is kept, what was only begun can be taken back.
+    #[test]
+    fn a_growth_that_failed_can_be_taken_back() {
+        let (two, three) = (plan(2, 2), plan(3, 2));
+        for (recorded, target, wanted, refused) in [
+            (None, None, &two, ""),
+            (Some(&two), None, &three, ""),
+            (Some(&two), Some(&three), &two, ""),
+            (None, Some(&three), &two, ""),
+            (Some(&three), None, &two, "workers.count: 3 → 2"),
+            (Some(&three), Some(&three), &two, "workers.count: 3 → 2"),
+            (
+                Some(&two),
+                Some(&three),
+                &plan(3, 3),
+                "workers.memory: 2GiB → 3GiB",
+            ),
+            (None, Some(&two), &plan(2, 3), "workers.memory: 2GiB → 3GiB"),
+        ] {
+            let found: Vec<_> = unreachable(recorded, target, wanted)
+                .iter()
+                .map(Change::to_string)
+                .collect();
+            assert_eq!(found.join("; "), refused);
+        }
+    }
 }

@@ -31,7 +31,8 @@ pub fn resolver(plan: &Plan) -> String {
 /// * A default route, though it may lead nowhere: without one kubeadm finds no address to bind to, and packets to
 ///   service addresses are refused before kube-proxy's rules see them.
 /// * A route to each other node's pods. This is the whole pod network: no daemon, no overlay, nothing that must run
-///   before the first pod. In networkd's hands the routes survive a reboot. A load balancer talks to no pod.
+///   before the first pod. In networkd's hands the routes survive a reboot. A load balancer has them too, or its
+///   answers to a pod that asks for the control plane endpoint would find no way back.
 pub fn interface(plan: &Plan, node: &NodePlan) -> String {
     let network = &plan.network;
     let mut text = format!(
@@ -41,9 +42,6 @@ pub fn interface(plan: &Plan, node: &NodePlan) -> String {
         network.cidr.prefix_len(),
         network.gateway
     );
-    if node.pod_subnet.is_none() {
-        return text;
-    }
     for other in plan.nodes.iter().filter(|other| other.name != node.name) {
         if let Some(pods) = other.pod_subnet {
             text.push_str(&format!(

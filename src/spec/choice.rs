@@ -261,6 +261,14 @@ impl Serialize for Connect {
     }
 }
 
+impl<'de> Deserialize<'de> for Connect {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        let read = text.parse();
+        read.map_err(|_| D::Error::custom(format_args!("`{text}` is not a libvirt")))
+    }
+}
+
 impl JsonSchema for Connect {
     fn schema_name() -> Cow<'static, str> {
         "Connect".into()

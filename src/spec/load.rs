@@ -1,15 +1,16 @@
 //! From the text of `cluster.yaml` to a [`ClusterSpec`], or to everything that is wrong with it.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use ipnet::Ipv4Net;
 
 use super::diagnostic::{Diagnostics, Mark, ValueError};
 use super::reader::{Reader, Scalar, Section};
 use super::units::{Memory, parse_duration};
-use super::{Budgets, ClusterSpec, Machine, Tuning, rules};
+use super::{Budgets, ClusterSpec, Machine, Taint, Tuning, lists, rules};
 use crate::name::{ClusterName, NameError};
 use crate::yaml;
 
@@ -113,6 +114,8 @@ fn cluster(reader: &mut Reader, node: &yaml::Node) -> Option<ClusterSpec> {
     );
     // Two are kubeadm's own limit (`ControlPlaneNumCPU`).
     reader.value(&section, "cpus", &mut nodes.cpus, number(2..=64));
+    reader.tree(&section, "labels", &mut nodes.labels, labels);
+    reader.tree(&section, "taints", &mut nodes.taints, taints);
 
     let (section, nodes) = (reader.open(&root, "workers"), &mut spec.workers);
     // As many as a /24 has addresses for.
@@ -124,6 +127,8 @@ fn cluster(reader: &mut Reader, node: &yaml::Node) -> Option<ClusterSpec> {
         memory(MIN_WORKER_MEMORY),
     );
     reader.value(&section, "cpus", &mut nodes.cpus, number(1..=64));
+    reader.tree(&section, "labels", &mut nodes.labels, labels);
+    reader.tree(&section, "taints", &mut nodes.taints, taints);
 
     let (section, nodes) = (reader.open(&root, "loadBalancer"), &mut spec.load_balancer);
     reader.value(&section, "count", &mut nodes.count, load_balancers);
@@ -145,13 +150,32 @@ fn cluster(reader: &mut Reader, node: &yaml::Node) -> Option<ClusterSpec> {
         &mut network.service_subnet,
         range,
     );
+    reader.tree(&section, "extraSans", &mut network.extra_sans, |node| {
+        lists::words(node, lists::san)
+    });
 
     let (section, hypervisor) = (reader.open(&root, "hypervisor"), &mut spec.hypervisor);
     reader.value(&section, "driver", &mut hypervisor.driver, text);
     reader.value(&section, "connect", &mut hypervisor.connect, text);
 
+    let (section, kubeadm) = (reader.open(&root, "kubeadm"), &mut spec.kubeadm);
+    reader.tree(
+        &section,
+        "extraArgs",
+        &mut kubeadm.extra_args,
+        lists::extra_args,
+    );
+    reader.value(&section, "patches", &mut kubeadm.patches, |scalar| {
+        directory(scalar, "patches")
+    });
+
     reader.value(&root, "certificates", &mut spec.certificates, text);
-    reader.value(&root, "manifests", &mut spec.manifests, directory);
+    reader.tree(&root, "images", &mut spec.images, |node| {
+        lists::words(node, lists::archive)
+    });
+    reader.value(&root, "manifests", &mut spec.manifests, |scalar| {
+        directory(scalar, "manifests")
+    });
     spec.budgets = budgets(reader, &root, spec.load_balancer.tuning);
     Some(spec)
 }
@@ -159,18 +183,18 @@ fn cluster(reader: &mut Reader, node: &yaml::Node) -> Option<ClusterSpec> {
 fn budgets(reader: &mut Reader, root: &Section<'_>, tuning: Tuning) -> Budgets {
     let section = reader.open(root, "budgets");
     let mut wish = Budgets::of(tuning);
-    for (key, budget) in [
-        ("newConnectionOutage", &mut wish.new_connection_outage),
-        ("reusedConnectionOutage", &mut wish.reused_connection_outage),
-        ("readOutage", &mut wish.read_outage),
-        ("writeOutage", &mut wish.write_outage),
-        ("watchGap", &mut wish.watch_gap),
-        ("podsElsewhere", &mut wish.pods_elsewhere),
-        ("nodeReady", &mut wish.node_ready),
-    ] {
+    for (key, budget) in Budgets::KEYS.into_iter().zip(wish.limits_mut()) {
         reader.value(&section, key, budget, |scalar| parse_duration(scalar.text));
     }
     wish
+}
+
+fn labels(node: &yaml::Node) -> Result<BTreeMap<String, String>, lists::Wrong> {
+    lists::pairs(node, lists::label)
+}
+
+fn taints(node: &yaml::Node) -> Result<Vec<Taint>, lists::Wrong> {
+    lists::words(node, lists::taint)
 }
 
 fn text<T: FromStr<Err = ValueError>>(scalar: Scalar<'_>) -> Result<T, ValueError> {
@@ -266,10 +290,25 @@ fn range(scalar: Scalar<'_>) -> Result<Ipv4Net, ValueError> {
     Ok(range)
 }
 
-fn directory(scalar: Scalar<'_>) -> Result<Option<Utf8PathBuf>, ValueError> {
+/// A directory of its own beside the file, of what `of` says.
+fn directory(scalar: Scalar<'_>, of: &str) -> Result<Option<Utf8PathBuf>, ValueError> {
     if scalar.text.is_empty() || scalar.text.contains(char::is_control) {
         return Err(ValueError::new("this is not a directory's path")
             .hint("write a path relative to this file"));
+    }
+    if scalar.text.contains("://") || scalar.text.starts_with("git@") {
+        return Err(ValueError::new(format!("a URL is not a directory of {of}"))
+            .hint("fetch them into a directory beside this file, and name that"));
+    }
+    let own = Utf8Path::new(scalar.text)
+        .components()
+        .all(|part| part == Utf8Component::CurDir);
+    if own {
+        return Err(
+            ValueError::new("this is the directory of the cluster's file itself").hint(format!(
+                "give {of} a directory of their own, such as `{of}`"
+            )),
+        );
     }
     Ok(Some(scalar.text.into()))
 }

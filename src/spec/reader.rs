@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use super::Budgets;
 use super::diagnostic::{Mark, ValueError};
+use super::lists::Wrong;
 use super::suggest::{closest, list};
 use crate::yaml::{Node, Value};
 
@@ -22,27 +24,25 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "network",
             "hypervisor",
             "certificates",
+            "kubeadm",
+            "images",
             "manifests",
             "budgets",
         ],
     ),
-    ("controlPlane", &["count", "memory", "cpus"]),
-    ("workers", &["count", "memory", "cpus"]),
-    ("loadBalancer", &["count", "memory", "cpus", "tuning"]),
-    ("network", &["cidr", "podSubnet", "serviceSubnet"]),
-    ("hypervisor", &["driver", "connect"]),
     (
-        "budgets",
-        &[
-            "newConnectionOutage",
-            "reusedConnectionOutage",
-            "readOutage",
-            "writeOutage",
-            "watchGap",
-            "podsElsewhere",
-            "nodeReady",
-        ],
+        "controlPlane",
+        &["count", "memory", "cpus", "labels", "taints"],
     ),
+    ("workers", &["count", "memory", "cpus", "labels", "taints"]),
+    ("loadBalancer", &["count", "memory", "cpus", "tuning"]),
+    (
+        "network",
+        &["cidr", "podSubnet", "serviceSubnet", "extraSans"],
+    ),
+    ("hypervisor", &["driver", "connect"]),
+    ("kubeadm", &["extraArgs", "patches"]),
+    ("budgets", &Budgets::KEYS),
 ];
 
 /// A single value as it is written.
@@ -172,6 +172,31 @@ impl Reader {
             Ok(value) => *target = value,
             Err(error) => {
                 self.marks.push(error.about(&path).at(span));
+                self.positions.wrong.insert(path);
+            }
+        }
+    }
+
+    /// Reads a list or map into `target`, if the file has it and all of it is right.
+    pub(super) fn tree<T>(
+        &mut self,
+        section: &Section<'_>,
+        key: &'static str,
+        target: &mut T,
+        parse: impl FnOnce(&Node) -> Result<T, Wrong>,
+    ) {
+        let Some((_, node)) = section.entries.get(key) else {
+            return;
+        };
+        let path = path(section.name, key);
+        self.positions.given.insert(path.clone(), node.span.clone());
+        match parse(node) {
+            Ok(value) => *target = value,
+            Err(wrong) => {
+                let marks = wrong
+                    .into_iter()
+                    .map(|(error, span)| error.about(&path).at(span));
+                self.marks.extend(marks);
                 self.positions.wrong.insert(path);
             }
         }

@@ -1,20 +1,26 @@
 //! The types of `cluster.yaml`: what a valid file says. Their doc comments are the file's reference
 //! (`docs/cluster-yaml.md`), through the schema.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use ipnet::Ipv4Net;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
+use super::budgets::Budgets;
 use super::choice::{ApiVersion, CertificateMode, Connect, DriverChoice, Tuning};
-use super::units::{KubernetesVersion, Memory, duration_schema, serialize_duration};
+use super::kubeadm::{KubeadmSpec, Taint};
+use super::units::{KubernetesVersion, Memory};
 use crate::name::ClusterName;
 
 fn directory_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "minLength": 1, "examples": ["manifests"] })
+}
+
+pub(super) fn patches_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "examples": ["patches"] })
 }
 
 fn range_schema(_: &mut SchemaGenerator) -> Schema {
@@ -56,6 +62,14 @@ pub struct ClusterSpec {
     /// How further control-plane nodes get the cluster's certificates.
     #[schemars(default)]
     pub certificates: CertificateMode,
+    /// What kubeadm is told besides.
+    #[schemars(default)]
+    pub kubeadm: KubeadmSpec,
+    /// Archives of container images that every node has, relative to the file: OCI layouts or `docker save`, as tar files.
+    /// New ones, and new nodes, are loaded by `up`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default, with = "Vec<String>", extend("examples" = ["[app.tar]"]))]
+    pub images: Vec<Utf8PathBuf>,
     /// Directory of manifests to apply last, relative to the file; files in name order. None by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(default, schema_with = "directory_schema")]
@@ -79,6 +93,8 @@ impl ClusterSpec {
             network: NetworkSpec::default(),
             hypervisor: HypervisorSpec::default(),
             certificates: CertificateMode::default(),
+            kubeadm: KubeadmSpec::default(),
+            images: Vec::new(),
             manifests: None,
             budgets: Budgets::default(),
         }
@@ -98,6 +114,14 @@ pub struct ControlPlaneSpec {
     /// Processors of each.
     #[schemars(range(min = 2, max = 64))]
     pub cpus: u8,
+    /// Labels of their Nodes. Those of `kubernetes.io` are Kubernetes' own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("examples" = ["{disk: ssd}"]))]
+    pub labels: BTreeMap<String, String>,
+    /// Taints of their Nodes, beside kubeadm's own for control-plane nodes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>", extend("examples" = ["[dedicated=batch:NoSchedule]"]))]
+    pub taints: Vec<Taint>,
 }
 
 impl Default for ControlPlaneSpec {
@@ -106,6 +130,8 @@ impl Default for ControlPlaneSpec {
             count: 3,
             memory: Memory::gib(2),
             cpus: 2,
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
         }
     }
 }
@@ -123,6 +149,14 @@ pub struct WorkerSpec {
     /// Processors of each.
     #[schemars(range(min = 1, max = 64))]
     pub cpus: u8,
+    /// Labels of their Nodes. Those of `kubernetes.io` are Kubernetes' own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("examples" = ["{disk: ssd}"]))]
+    pub labels: BTreeMap<String, String>,
+    /// Taints of their Nodes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>", extend("examples" = ["[dedicated=batch:NoSchedule]"]))]
+    pub taints: Vec<Taint>,
 }
 
 impl Default for WorkerSpec {
@@ -131,6 +165,8 @@ impl Default for WorkerSpec {
             count: 2,
             memory: Memory::gib(2),
             cpus: 2,
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
         }
     }
 }
@@ -179,6 +215,10 @@ pub struct NetworkSpec {
     /// Services; /12 to /24.
     #[schemars(schema_with = "range_schema")]
     pub service_subnet: Ipv4Net,
+    /// Further names and addresses in the API servers' certificates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("examples" = ["[api.example.com]"]))]
+    pub extra_sans: Vec<String>,
 }
 
 impl Default for NetworkSpec {
@@ -188,6 +228,7 @@ impl Default for NetworkSpec {
             cidr: Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 24),
             pod_subnet: Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16),
             service_subnet: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 12),
+            extra_sans: Vec::new(),
         }
     }
 }
@@ -206,67 +247,4 @@ pub struct HypervisorSpec {
     /// `qemu+ssh://root@HOST/system` is the same on another host: `[USER@]HOST[:PORT]` as `ssh` takes it, then `keyfile`,
     /// `command` and `socket` as in libvirt's URIs. The user must be root there.
     pub connect: Connect,
-}
-
-/// What a verification may cost before its verdict is `fail`. Outage and longest gap are defined in
-/// `docs/failure-model.md`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(default, deny_unknown_fields, inline)]
-pub struct Budgets {
-    /// Outage of new TLS connections.
-    #[serde(serialize_with = "serialize_duration")]
-    #[schemars(schema_with = "duration_schema")]
-    pub new_connection_outage: Duration,
-    /// Outage of the reused connection.
-    #[serde(serialize_with = "serialize_duration")]
-    #[schemars(schema_with = "duration_schema")]
-    pub reused_connection_outage: Duration,
-    /// Outage of linearizable reads.
-    #[serde(serialize_with = "serialize_duration")]
-    #[schemars(schema_with = "duration_schema")]
-    pub read_outage: Duration,
-    /// Outage of writes.
-    #[serde(serialize_with = "serialize_duration")]
-    #[schemars(schema_with = "duration_schema")]
-    pub write_outage: Duration,
-    /// Longest silence of the watch.
-    #[serde(serialize_with = "serialize_duration")]
-    #[schemars(schema_with = "duration_schema")]
-    pub watch_gap: Duration,
-    /// From the loss of a worker until its pods are Ready elsewhere.
-    #[serde(serialize_with = "serialize_duration")]
-    #[schemars(schema_with = "duration_schema")]
-    pub pods_elsewhere: Duration,
-    /// From the start of a killed node until it is Ready.
-    #[serde(serialize_with = "serialize_duration")]
-    #[schemars(schema_with = "duration_schema")]
-    pub node_ready: Duration,
-}
-
-impl Default for Budgets {
-    fn default() -> Self {
-        Self::of(Tuning::default())
-    }
-}
-
-impl Budgets {
-    /// The budgets of a file that says none. `fast`: what regent promises of its settings. `kubeadm-docs`: generous,
-    /// since stock settings promise nothing; pods leave a lost node after five minutes of toleration and 40 to 50 s of
-    /// grace.
-    pub const fn of(tuning: Tuning) -> Self {
-        let [new, reused, read, write, watch, pods, ready] = match tuning {
-            Tuning::Fast => [2, 2, 3, 3, 5, 40, 30],
-            Tuning::KubeadmDocs => [15, 20, 20, 20, 30, 360, 60],
-        };
-        Self {
-            new_connection_outage: Duration::from_secs(new),
-            reused_connection_outage: Duration::from_secs(reused),
-            read_outage: Duration::from_secs(read),
-            write_outage: Duration::from_secs(write),
-            watch_gap: Duration::from_secs(watch),
-            pods_elsewhere: Duration::from_secs(pods),
-            node_ready: Duration::from_secs(ready),
-        }
-    }
 }

@@ -1,11 +1,13 @@
 //! Values with a spelling of their own: amounts of memory, durations, versions.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::diagnostic::ValueError;
 use super::suggest::list;
@@ -43,27 +45,51 @@ impl fmt::Display for KubernetesVersion {
 
 impl FromStr for KubernetesVersion {
     type Err = ValueError;
+    /// Takes a full version or a minor one, of which it is the newest that regent builds; with or without a `v`.
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let supported: Vec<_> = SUPPORTED_KUBERNETES.iter().map(Self::to_string).collect();
-        if let Some(i) = supported.iter().position(|version| version == text) {
-            return Ok(SUPPORTED_KUBERNETES[i]);
+        let wished = text.strip_prefix('v').unwrap_or(text);
+        let mut newest_first = SUPPORTED_KUBERNETES.iter().rev();
+        let found = newest_first.find(|version| version.spellings().any(|word| word == wished));
+        if let Some(version) = found {
+            return Ok(*version);
         }
-        let numbers: Vec<_> = text.split('.').map(str::parse::<u16>).collect();
-        let message = match text.strip_prefix('v') {
-            Some(_) => format!("`{text}` begins with a letter"),
-            None if numbers.len() == 3 && numbers.iter().all(Result::is_ok) => {
-                format!("version {text} is not supported")
-            }
-            None => format!("`{text}` is not a full version"),
+        let numbers: Vec<_> = wished.split('.').map(str::parse::<u16>).collect();
+        let message = match matches!(numbers.len(), 2 | 3) && numbers.iter().all(Result::is_ok) {
+            true => format!("version {wished} is not supported"),
+            false => format!("`{text}` is not a version"),
         };
+        let supported: Vec<_> = SUPPORTED_KUBERNETES.iter().map(Self::to_string).collect();
         let versions = list(supported.iter().map(String::as_str), "and");
         Err(ValueError::new(message).hint(format!("regent builds {versions}")))
+    }
+}
+
+impl KubernetesVersion {
+    /// How it is written: `1.35.4`, and `1.35` for the newest of them.
+    fn spellings(&self) -> impl Iterator<Item = String> {
+        [self.to_string(), format!("{}.{}", self.major, self.minor)].into_iter()
     }
 }
 
 impl Serialize for KubernetesVersion {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for KubernetesVersion {
+    /// Takes any version: what runs may be one that a later regent no longer builds.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let numbers: Option<Vec<u16>> = text.split('.').map(|part| part.parse().ok()).collect();
+        match numbers.as_deref() {
+            Some(&[major, minor, patch]) => Ok(Self {
+                major,
+                minor,
+                patch,
+            }),
+            _ => Err(D::Error::custom(format_args!("`{text}` is not a version"))),
+        }
     }
 }
 
@@ -77,7 +103,10 @@ impl JsonSchema for KubernetesVersion {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let versions: Vec<_> = SUPPORTED_KUBERNETES.iter().map(Self::to_string).collect();
+        let versions: BTreeSet<_> = SUPPORTED_KUBERNETES
+            .iter()
+            .flat_map(Self::spellings)
+            .collect();
         json_schema!({ "type": "string", "enum": versions })
     }
 }
@@ -156,6 +185,14 @@ impl Serialize for Memory {
     }
 }
 
+impl<'de> Deserialize<'de> for Memory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let read = text.parse();
+        read.map_err(|_| D::Error::custom(format_args!("`{text}` is not an amount of memory")))
+    }
+}
+
 impl JsonSchema for Memory {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Memory".into()
@@ -199,7 +236,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
 }
 
 /// Writes a duration as [`parse_duration`] reads it; finer than a millisecond is dropped.
-pub(super) fn duration_text(duration: Duration) -> String {
+pub(crate) fn duration_text(duration: Duration) -> String {
     match duration.as_millis() {
         ms if ms % 1000 != 0 => format!("{ms}ms"),
         ms if ms % 60_000 != 0 || ms == 0 => format!("{}s", ms / 1000),
@@ -213,6 +250,15 @@ pub(super) fn serialize_duration<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&duration_text(*duration))
+}
+
+/// For `#[serde(deserialize_with)]`: a duration as in the file.
+pub(super) fn deserialize_duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let read = parse_duration(&text);
+    read.map_err(|_| D::Error::custom(format_args!("`{text}` is not a duration")))
 }
 
 /// For `#[schemars(schema_with)]`: the spelling of a duration.
@@ -284,18 +330,22 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_exact() {
-        assert_eq!("1.35.4".parse(), Ok(KubernetesVersion::default()));
-        for bad in [
-            "",
-            "1.35",
-            "v1.35.4",
-            "1.36.0",
-            "latest",
-            "1.35.4-rc.1",
-            "01.35.4",
+    fn case_words() {
+        for good in ["1.35.4", "v1.35.4", "1.35", "v1.35"] {
+            assert_eq!(good.parse(), Ok(KubernetesVersion::default()), "{good}");
+        }
+        for (bad, said) in [
+            ("", "`` is not a version"),
+            ("1.36.0", "version 1.36.0 is not supported"),
+            ("v1.34", "version 1.34 is not supported"),
+            ("1", "`1` is not a version"),
+            ("latest", "`latest` is not a version"),
+            ("1.35.4-rc.1", "`1.35.4-rc.1` is not a version"),
+            ("01.35.4", "version 01.35.4 is not supported"),
+            ("vv1.35.4", "`vv1.35.4` is not a version"),
         ] {
-            bad.parse::<KubernetesVersion>().unwrap_err();
+            let error = bad.parse::<KubernetesVersion>().unwrap_err();
+            assert_eq!(error.to_string(), said);
         }
     }
 }

@@ -94,16 +94,15 @@ impl Store {
     }
 
     /// What directories that still exist need; forgets those that do not.
-    fn retained(&self) -> Result<Vec<StorePath>, FileError> {
+    fn retained(&self) -> Result<Vec<StorePath>, StoreError> {
         let mut paths = Vec::new();
         for name in names(&self.directory(".roots"))? {
             let file = self.directory(".roots").join(name);
-            let root: Option<Root> = std::fs::read(&file)
-                .ok()
-                .and_then(|text| serde_json::from_slice(&text).ok());
-            match root {
+            match crate::file::read_json::<Root>(&file)? {
                 Some(root) if root.directory.exists() => paths.extend(root.paths),
-                _ => remove(&file)?,
+                // Its lab is gone, or another collection was faster.
+                Some(_) => remove(&file)?,
+                None => {}
             }
         }
         Ok(paths)

@@ -52,6 +52,9 @@ pub enum StoreError {
     /// A file operation in the store failed.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A file in which the store remembers something cannot be read as one. Nothing is removed then.
+    #[error(transparent)]
+    Record(#[from] crate::file::ReadError),
     /// A program that a builder needs is missing or too old.
     #[error("`{program}` {found}; building the images needs it")]
     Tool {

@@ -1,13 +1,13 @@
 //! What a store knows about its paths.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::{FileError, at};
 use super::{Sha256, StorePath};
+use crate::file::write_whole;
 
 /// What was registered about a path when it was made. A path without registration does not count as present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,20 +43,7 @@ impl Registration {
     }
 }
 
-/// Writes a file so that it is there whole or not at all, even when the machine stops.
+/// Writes a file that everybody may read, whole or not at all.
 pub(crate) fn write_atomically(file: &Utf8Path, content: &[u8]) -> Result<(), FileError> {
-    let directory = file
-        .parent()
-        .filter(|parent| !parent.as_str().is_empty())
-        .unwrap_or(Utf8Path::new("."));
-    let write = || {
-        let mut temporary = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(directory)?;
-        temporary.write_all(content)?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(file)?;
-        File::open(directory)?.sync_all()
-    };
-    write().map_err(at(file))
+    write_whole(file, content, 0o644).map_err(at(file))
 }

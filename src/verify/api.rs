@@ -2,19 +2,20 @@
 //! a lost control-plane node costs at most one of them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use hyper::Method;
 use k8s_openapi::List;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::history::Stored;
-use super::probe::{Answer, Endpoint, Metadata, Object, get, send};
 use super::sample::Outcome;
+use regent_load::{Answer, Endpoint, Metadata, Object, get, send};
 
 /// A `ConfigMap` that the load's namespace has from the beginning.
 pub(super) const ANCHOR: &str = "anchor";
@@ -127,6 +128,41 @@ impl Api {
         self.create("make the workload", &path, workload(replicas))
             .await?;
         Ok(())
+    }
+
+    /// Makes a Service; returns its address.
+    pub(super) async fn make_service(
+        &self,
+        namespace: &str,
+        body: Value,
+    ) -> Result<Ipv4Addr, ApiError> {
+        let what = "make a Service";
+        let path = format!("/api/v1/namespaces/{namespace}/services");
+        let made = self.create(what, &path, body).await?;
+        let made: Option<Service> = serde_json::from_slice(&made.body).ok();
+        let address = made.and_then(|made| made.spec?.cluster_ip?.parse().ok());
+        address.ok_or(ApiError {
+            what,
+            outcome: Outcome::Body,
+        })
+    }
+
+    /// Makes a pod. In a new namespace none is allowed until its service account is there: so it is tried for `patience`.
+    pub(super) async fn make_pod(
+        &self,
+        namespace: &str,
+        body: Value,
+        patience: Duration,
+    ) -> Result<(), ApiError> {
+        let path = format!("/api/v1/namespaces/{namespace}/pods");
+        let end = Instant::now() + patience;
+        loop {
+            match self.create("make a pod", &path, body.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > end => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+        }
     }
 
     /// Reads everything that the load has stored, through etcd's quorum: no resource version is asked for.

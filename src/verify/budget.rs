@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::clock::millis;
+use super::inside::Dependency;
 use super::sample::Probe;
 use crate::spec::Budgets;
 
@@ -23,6 +24,14 @@ pub enum Budget {
     WriteOutage,
     /// Longest gap of the watch.
     WatchGap,
+    /// The longest that a single request hung, whatever its neighbours did.
+    HangingRequests,
+    /// The longest that a client inside the cluster got no good answer of the cluster's DNS.
+    ClusterDnsSilence,
+    /// The same of the `kubernetes` Service.
+    KubernetesServiceSilence,
+    /// The same of a Service with pods on every node.
+    PodServiceSilence,
     /// From the loss of a worker until its pods are Ready elsewhere.
     PodsElsewhere,
     /// From the start of a killed node until it is Ready and serves.
@@ -41,6 +50,15 @@ impl Budget {
         }
     }
 
+    /// Returns the budget of something that pods depend on.
+    pub fn inside(of: Dependency) -> Self {
+        match of {
+            Dependency::ClusterDns => Self::ClusterDnsSilence,
+            Dependency::KubernetesService => Self::KubernetesServiceSilence,
+            Dependency::PodService => Self::PodServiceSilence,
+        }
+    }
+
     /// Returns what it limits, for people.
     pub fn title(self) -> &'static str {
         match self {
@@ -49,6 +67,10 @@ impl Budget {
             Self::ReadOutage => "outage of reads",
             Self::WriteOutage => "outage of writes",
             Self::WatchGap => "longest gap of the watch",
+            Self::HangingRequests => "longest hanging request",
+            Self::ClusterDnsSilence => "silence of cluster DNS",
+            Self::KubernetesServiceSilence => "silence of the kubernetes Service",
+            Self::PodServiceSilence => "silence from pod to Service",
             Self::PodsElsewhere => "pods Ready elsewhere",
             Self::NodeReady => "node Ready again",
         }
@@ -70,6 +92,13 @@ pub(super) fn limits(budgets: &Budgets) -> BTreeMap<Budget, u64> {
         (Budget::ReadOutage, ms(budgets.read_outage)),
         (Budget::WriteOutage, ms(budgets.write_outage)),
         (Budget::WatchGap, ms(budgets.watch_gap)),
+        (Budget::HangingRequests, ms(budgets.hanging_requests)),
+        (Budget::ClusterDnsSilence, ms(budgets.cluster_dns_silence)),
+        (
+            Budget::KubernetesServiceSilence,
+            ms(budgets.kubernetes_service_silence),
+        ),
+        (Budget::PodServiceSilence, ms(budgets.pod_service_silence)),
         (Budget::PodsElsewhere, ms(budgets.pods_elsewhere)),
         (Budget::NodeReady, ms(budgets.node_ready)),
     ])

@@ -52,7 +52,7 @@ pub(super) async fn collect(site: &Site, etcd: &Etcd, out: &Utf8Path) -> Result<
         Some(async {
             let directory = bundle.join(planned.name.as_str());
             make_directory(&directory)?;
-            if let Some(console) = site.hypervisor.console(&planned.name).await {
+            if let Some(console) = site.provider.console(&planned.name).await {
                 write_file(&directory, "console.txt", &redact(&console))?;
             }
             for (file, script) in commands(planned.role) {

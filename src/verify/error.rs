@@ -1,10 +1,11 @@
 //! Why a run came to no verdict.
 
 use camino::Utf8PathBuf;
+use regent_load::ProbesError;
 
 use super::etcd::EtcdError;
 use super::evidence::EvidenceError;
-use super::probe::{EndpointError, ProbesError};
+use super::kubeconfig::KubeconfigError;
 use crate::kubernetes::KubernetesError;
 use crate::recipe::RecipeError;
 
@@ -26,7 +27,7 @@ pub enum VerifyError {
     },
     /// The control plane endpoint cannot be spoken to.
     #[error("cannot speak to the control plane endpoint")]
-    Endpoint(#[from] EndpointError),
+    Endpoint(#[from] KubeconfigError),
     /// The cluster's API cannot be spoken to.
     #[error(transparent)]
     Kubernetes(#[from] KubernetesError),

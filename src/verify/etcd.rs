@@ -9,10 +9,11 @@ use hyper::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::probe::{Endpoint, EndpointError, Identity, send};
+use crate::etcd;
 use crate::name::NodeName;
 use crate::node::{Node, NodeError};
 use crate::plan::Plan;
+use regent_load::{Endpoint, EndpointError, Identity, send};
 
 /// etcd's port for clients.
 const PORT: u16 = 2379;
@@ -30,12 +31,18 @@ pub enum EtcdError {
     /// The client certificate is of no use.
     #[error("cannot use etcd's client certificate")]
     Endpoint(#[from] EndpointError),
+    /// The same, for reading what its members hold.
+    #[error("cannot use etcd's client certificate")]
+    Client(#[from] etcd::EtcdError),
 }
 
 /// The members by their nodes.
 #[derive(Debug, Clone)]
 pub(super) struct Etcd {
     members: BTreeMap<NodeName, Endpoint>,
+    /// For what they hold.
+    pub(super) client: etcd::Client,
+    pub(super) addresses: BTreeMap<NodeName, SocketAddr>,
 }
 
 /// What a member says of itself.
@@ -66,11 +73,25 @@ impl Etcd {
         };
         let address = |address: Ipv4Addr| SocketAddr::from((address, PORT));
         let any = Endpoint::new(address(Ipv4Addr::LOCALHOST), &identity)?;
-        let members = plan
+        let addresses: BTreeMap<_, _> = plan
             .control_plane()
-            .map(|node| (node.name.clone(), any.at(address(node.address))))
+            .map(|node| (node.name.clone(), address(node.address)))
             .collect();
-        Ok(Self { members })
+        let members = addresses.iter();
+        Ok(Self {
+            members: members
+                .map(|(node, address)| (node.clone(), any.at(*address)))
+                .collect(),
+            client: etcd::Client::new(
+                &etcd::Identity {
+                    authority: identity.authority,
+                    certificate: identity.certificate,
+                    key: identity.key,
+                },
+                PATIENCE,
+            )?,
+            addresses,
+        })
     }
 
     /// Asks every member; those that do not answer in time say nothing.

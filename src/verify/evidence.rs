@@ -12,13 +12,20 @@ use serde::{Deserialize, Serialize};
 use super::budget::Budget;
 use super::clock::Moment;
 use super::history::History;
+use super::inside::Question;
 use super::observation::Observation;
 use super::sample::Sample;
-use super::scenario::Load;
+use super::subject::digest;
 use crate::name::{ClusterName, NodeName};
+use regent_load::Load;
 
 /// The format of `run.json`.
-pub(super) const RUN_SCHEMA: &str = "regent/run/v1";
+pub(super) const RUN_SCHEMA: &str = "regent/run/v4";
+
+const SAMPLES: &str = "samples.jsonl";
+const EVENTS: &str = "events.jsonl";
+const HISTORY: &str = "history.jsonl";
+const INSIDE: &str = "inside.jsonl";
 
 /// What was recorded.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,13 +38,23 @@ pub struct Evidence {
     pub events: Vec<Observation>,
     /// Every write and what became of it: `history.jsonl`.
     pub history: History,
+    /// What clients inside the cluster asked, but for the one on the node that was hit: `inside.jsonl`.
+    pub inside: Vec<Question>,
+}
+
+/// What `run.json` holds: the record, and the SHA-256 of each of the other files, so that files of different runs are not
+/// taken for one.
+#[derive(Serialize, Deserialize)]
+struct RunFile {
+    run: RunRecord,
+    files: BTreeMap<String, String>,
 }
 
 /// What was done, when, and under which conditions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct RunRecord {
-    /// `regent/run/v1`.
+    /// `regent/run/v4`.
     pub schema: String,
     /// The run's name.
     pub name: String,
@@ -55,10 +72,17 @@ pub struct RunRecord {
     pub sick: Vec<String>,
     /// What shows that the fault bit. One that does not hold, or none at all: the run is void.
     pub proofs: Vec<Proof>,
+    /// What happened to the cluster between fault and revert, or to its nodes, that the fault did not do. Not empty: the
+    /// run is void.
+    pub violations: Vec<String>,
     /// What went wrong afterwards: a node that did not come back, a final read that failed.
     pub trouble: Vec<String>,
+    /// Which preconditions did not hold again at the end; none if nobody looked, since the fault was left in place.
+    pub after: Option<Vec<String>>,
     /// The pods whose move is measured when a worker is lost.
     pub workload: Option<Workload>,
+    /// The nodes that have a client inside the cluster.
+    pub inside: Vec<NodeName>,
     /// What the measuring itself cost.
     pub tester: Tester,
     /// What the run may cost, in milliseconds.
@@ -165,6 +189,12 @@ pub enum EvidenceError {
         #[source]
         source: io::Error,
     },
+    /// A file is of another run, or was changed.
+    #[error("{path} does not belong to run.json: it is of another run, or was changed since")]
+    Foreign {
+        /// Which.
+        path: Utf8PathBuf,
+    },
     /// A file is not what regent writes.
     #[error("{path}:{line} is no evidence that this regent knows")]
     Format {
@@ -179,31 +209,55 @@ pub enum EvidenceError {
 }
 
 impl Evidence {
-    /// Writes `run.json`, `samples.jsonl`, `events.jsonl` and `history.jsonl` into `directory`.
+    /// Writes `run.json`, `samples.jsonl`, `events.jsonl`, `history.jsonl` and `inside.jsonl` into `directory`.
     pub fn write(&self, directory: &Utf8Path) -> Result<(), EvidenceError> {
-        write_file(directory, "run.json", &pretty(&self.run))?;
-        write_file(directory, "samples.jsonl", &lines(&self.samples))?;
-        write_file(directory, "events.jsonl", &lines(&self.events))?;
-        write_file(directory, "history.jsonl", &lines(self.history.lines()))
+        let files = [
+            (SAMPLES, lines(&self.samples)),
+            (EVENTS, lines(&self.events)),
+            (HISTORY, lines(self.history.lines())),
+            (INSIDE, lines(&self.inside)),
+        ];
+        let hashes = files.iter();
+        let run = RunFile {
+            run: self.run.clone(),
+            files: hashes
+                .map(|(name, text)| ((*name).to_owned(), digest(text)))
+                .collect(),
+        };
+        write_file(directory, "run.json", &pretty(&run))?;
+        for (name, text) in &files {
+            write_file(directory, name, text)?;
+        }
+        Ok(())
     }
 
-    /// Reads what [`Evidence::write`] wrote.
+    /// Reads what [`Evidence::write`] wrote, if all of it is of one run.
     pub fn read(directory: &Utf8Path) -> Result<Self, EvidenceError> {
         let path = directory.join("run.json");
         let text = read_file(&path)?;
-        let run = serde_json::from_str(&text).map_err(|source| EvidenceError::Format {
-            path,
-            line: source.line(),
-            source,
-        })?;
+        let RunFile { run, files } =
+            serde_json::from_str(&text).map_err(|source| EvidenceError::Format {
+                path,
+                line: source.line(),
+                source,
+            })?;
+        let read = |name: &str| {
+            let path = directory.join(name);
+            let text = read_file(&path)?;
+            match files.get(name) {
+                Some(hash) if *hash == digest(&text) => Ok((path, text)),
+                _ => Err(EvidenceError::Foreign { path }),
+            }
+        };
         let mut history = History::default();
-        for line in parse_lines(&directory.join("history.jsonl"))? {
+        for line in parse_lines(read(HISTORY)?)? {
             history.add(line);
         }
         Ok(Self {
             run,
-            samples: parse_lines(&directory.join("samples.jsonl"))?,
-            events: parse_lines(&directory.join("events.jsonl"))?,
+            samples: parse_lines(read(SAMPLES)?)?,
+            events: parse_lines(read(EVENTS)?)?,
+            inside: parse_lines(read(INSIDE)?)?,
             history,
         })
     }
@@ -251,11 +305,12 @@ fn lines<T: Serialize>(values: impl IntoIterator<Item = T>) -> String {
     text
 }
 
-fn parse_lines<T: DeserializeOwned>(path: &Utf8Path) -> Result<Vec<T>, EvidenceError> {
-    let text = read_file(path)?;
+fn parse_lines<T: DeserializeOwned>(
+    (path, text): (Utf8PathBuf, String),
+) -> Result<Vec<T>, EvidenceError> {
     let parsed = text.lines().enumerate().map(|(index, line)| {
         serde_json::from_str(line).map_err(|source| EvidenceError::Format {
-            path: path.to_owned(),
+            path: path.clone(),
             line: index + 1,
             source,
         })

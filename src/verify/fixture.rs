@@ -9,14 +9,17 @@ use super::clock::Moment;
 use super::evidence::{
     Evidence, FaultRecord, Phases, Proof, RUN_SCHEMA, RunRecord, Subject, Tester,
 };
-use super::history::{Delivery, Fate, History, How, Interruption, Stored, Write};
+use super::history::{Covered, Delivery, Fate, History, How, Interruption, Kept, Stored, Write};
+use super::inside::{Dependency, Question};
 use super::observation::{Observation, Occurrence, Phase, ServerState};
 use super::sample::{Outcome, Probe, Sample};
-use super::scenario::Load;
 use crate::spec::Budgets;
+use regent_load::Load;
 
 const MS: u64 = 1000;
 const S: u64 = 1_000_000;
+
+const NAME: &str = "20261122T202500Z-demo-power-cut-etcd-leader";
 
 pub(super) const FAULT: Moment = Moment(10 * S);
 pub(super) const HEAL: Moment = Moment(40 * S);
@@ -31,7 +34,43 @@ pub(super) fn evidence() -> Evidence {
         samples,
         events: events(),
         history,
+        inside: inside(),
     }
+}
+
+/// What pods on the nodes that are not hit ask, ten times a second. A third of the connections to the API go to the dead
+/// server until its lease ends, and a fifth of those to pods until its node is NotReady.
+fn inside() -> Vec<Question> {
+    let mut asked = Vec::new();
+    for turn in 0..END.0 / (100 * MS) {
+        let start = Moment(turn * 100 * MS);
+        let after = i64::try_from(start.0).unwrap() - i64::try_from(FAULT.0).unwrap();
+        for node in ["m1", "m3", "w1", "w2"] {
+            for of in Dependency::ALL {
+                let dead = match of {
+                    Dependency::ClusterDns => false,
+                    Dependency::KubernetesService => {
+                        turn.is_multiple_of(3) && (0..15_000_000).contains(&after)
+                    }
+                    Dependency::PodService => {
+                        turn.is_multiple_of(5) && (0..20_000_000).contains(&after)
+                    }
+                };
+                let (took, outcome) = match dead {
+                    true => (5 * S, "timeout"),
+                    false => (2 * MS, "good"),
+                };
+                asked.push(Question {
+                    node: node.parse().unwrap(),
+                    of,
+                    start,
+                    end: Moment(start.0 + took),
+                    outcome: outcome.to_owned(),
+                });
+            }
+        }
+    }
+    asked
 }
 
 fn run() -> RunRecord {
@@ -42,7 +81,7 @@ fn run() -> RunRecord {
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
     RunRecord {
         schema: RUN_SCHEMA.to_owned(),
-        name: "20261122T202500Z-demo-power-cut-etcd-leader".to_owned(),
+        name: NAME.to_owned(),
         cluster: "demo".parse().unwrap(),
         started: "2026-11-22T20:25:00Z".parse().unwrap(),
         fault: FaultRecord {
@@ -67,8 +106,13 @@ fn run() -> RunRecord {
             proof("m2 no longer answers"),
             proof("the init process that m2 booted with is gone"),
         ],
+        violations: Vec::new(),
         trouble: Vec::new(),
+        after: Some(Vec::new()),
         workload: None,
+        inside: ["m1", "m2", "m3", "w1", "w2"]
+            .map(|node| node.parse().unwrap())
+            .to_vec(),
         tester: Tester { cpu_share: 0.031 },
         budgets_ms: limits(&Budgets {
             new_connection_outage: Duration::from_secs(2),
@@ -76,6 +120,10 @@ fn run() -> RunRecord {
             read_outage: Duration::from_secs(3),
             write_outage: Duration::from_secs(3),
             watch_gap: Duration::from_secs(4),
+            hanging_requests: Duration::from_secs(9),
+            cluster_dns_silence: Duration::from_secs(3),
+            kubernetes_service_silence: Duration::from_secs(3),
+            pod_service_silence: Duration::from_secs(3),
             pods_elsewhere: Duration::from_secs(40),
             node_ready: Duration::from_secs(30),
         }),
@@ -145,7 +193,15 @@ fn history(samples: &[Sample]) -> History {
         1000 + place.unwrap() as u64
     };
     let mut history = History {
+        covered: ["m1", "m2", "m3"]
+            .map(|server| Covered {
+                server: server.to_owned(),
+                kept: 6,
+                watched: true,
+            })
+            .to_vec(),
         interruptions: vec![Interruption {
+            watch: "m2".to_owned(),
             at: Moment(FAULT.0 + 1_600 * MS),
             resumed: Some(Moment(FAULT.0 + 1_650 * MS)),
             from: 1200,
@@ -156,20 +212,23 @@ fn history(samples: &[Sample]) -> History {
     };
     for (turn, sample) in written.enumerate() {
         let name = format!("w-{turn:06}");
-        let content = format!("run {turn}");
+        let content = format!("{NAME} {turn}");
         let (fate, version) = match sample.outcome {
             Outcome::Good => (Fate::Acknowledged(version(turn)), version(turn)),
             other => (Fate::Indeterminate(other.to_string()), version(turn)),
         };
         // Every other one of the open writes was stored after all.
         if matches!(fate, Fate::Acknowledged(_)) || turn % 2 == 0 {
-            history.deliveries.push(Delivery {
-                at: Moment(sample.end.0 + 2 * MS),
-                how: How::Added,
-                name: name.clone(),
-                version,
-                content: content.clone(),
-            });
+            for (watch, ms) in [("m1", 1), ("m2", 2), ("m3", 1)] {
+                history.deliveries.push(Delivery {
+                    watch: watch.to_owned(),
+                    at: Moment(sample.end.0 + ms * MS),
+                    how: How::Added,
+                    name: name.clone(),
+                    version,
+                    content: content.clone(),
+                });
+            }
             history.stored.as_mut().unwrap().push(Stored {
                 name: name.clone(),
                 version,
@@ -184,6 +243,19 @@ fn history(samples: &[Sample]) -> History {
             fate,
         });
     }
+    let keys: BTreeMap<_, _> = history
+        .stored
+        .iter()
+        .flatten()
+        .map(|stored| (stored.name.clone(), stored.version))
+        .collect();
+    history.kept = [None, Some("m1"), Some("m2"), Some("m3")]
+        .map(|member| Kept {
+            member: member.map(str::to_owned),
+            revision: 9000,
+            keys: keys.clone(),
+        })
+        .to_vec();
     history.deliveries.sort_by_key(|delivery| delivery.version);
     history
 }

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::budget::{self, Budget, BudgetCheck};
-use super::clock::{Moment, millis};
+use super::clock::Moment;
 use super::evidence::{Evidence, Phases};
+use super::inside::Dependency;
 use super::ledger::{Ledger, WatchReport, ledger, watch, watch_samples};
-use super::outage::{Outage, Window, latency, lateness, longest_gap, outage};
+use super::outage::{Window, longest_hang, longest_pause};
 use super::recovery::{Recovery, recovery};
 use super::sample::{Probe, Sample};
-use super::scenario::Load;
-use super::verdict::{HealingReport, ProbeReport, Ruling, Verdict};
+use super::verdict::{InsideReport, Ruling, Verdict};
+use regent_load::Load;
 
 /// The format of `verdict.json`. The number goes up when a field changes its meaning or goes away.
 const SCHEMA: &str = "regent/verdict/v1";
@@ -25,6 +26,13 @@ const LOAD_SHARE: f64 = 0.9;
 
 /// More samples than this share that start later than [`TOO_LATE`] blur every figure: the load was too low.
 const LATE_SHARE: f64 = 0.1;
+
+/// With fewer samples a second an outage is seen only roughly: a fifth of a second is a tenth of the strictest default
+/// budget.
+const LOWEST_RATE: u32 = 5;
+
+/// Without a sample begun for longer, the tester itself stood still. Twenty turns are missed then at the usual rate.
+const STALLED: Duration = Duration::from_secs(1);
 
 /// A quarter of a second is an eighth of the strictest default budget.
 const TOO_LATE: Duration = Duration::from_millis(250);
@@ -49,11 +57,18 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     let ledger = ledger(&evidence.history, &evidence.samples);
     let watch = watch(&evidence.history);
     let recovery = recovery(run, &evidence.events);
-    let budgets = budget_checks(evidence, &views, &recovery);
+    let inside = inside::reports(evidence);
+    let budgets = budget_checks(evidence, &views, &inside, &recovery);
 
+    let elsewhere = bystanders(evidence);
     let broken = broken_promises(&ledger, &watch);
     let void = void_reasons(evidence, &lanes);
-    let missed = missed_budgets(evidence, &ledger, &budgets);
+    let missed = [
+        missed_budgets(evidence, &ledger, &budgets),
+        inside::too_many(&inside),
+        elsewhere,
+    ]
+    .concat();
     // Data that is gone is gone, however the run went. Everything else counts only in a run that shows something.
     let (verdict, reasons) = if !broken.is_empty() {
         (Ruling::Fail, [broken, void, missed].concat())
@@ -80,6 +95,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
             .iter()
             .map(|view| (view.probe, view.report()))
             .collect(),
+        inside,
         ledger,
         watch,
         recovery,
@@ -89,100 +105,12 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     }
 }
 
-/// One probe's samples, seen through the run's phases.
-struct View<'a> {
-    probe: Probe,
-    samples: &'a [Sample],
-    fault: Window,
-    healing: Option<Window>,
-}
-
-impl<'a> View<'a> {
-    fn new(probe: Probe, samples: &'a [Sample], phases: Phases) -> Self {
-        // Without a fault there is nothing to see after it: the whole window is empty.
-        let from = phases.fault.unwrap_or(phases.end);
-        let to = phases.heal.unwrap_or(phases.end);
-        let healing = phases.heal.map(|from| Window {
-            from,
-            to: phases.end,
-        });
-        Self {
-            probe,
-            samples,
-            fault: Window { from, to },
-            healing,
-        }
-    }
-
-    /// Returns the figure that the probe's budget limits; none if it never ended.
-    ///
-    /// That is the outage of the fault (of the watch: its longest gap). While the node comes back it is the longest gap
-    /// for every probe: a machine that is busy with booting makes slow samples here and there, and the time from the
-    /// first to the last of them is no outage.
-    fn cost(&self) -> Option<Duration> {
-        let ends = |window| outage(self.samples, window).is_none_or(|outage| outage.over);
-        if !ends(self.fault) || !self.healing.is_none_or(ends) {
-            return None;
-        }
-        let gap = |window| longest_gap(self.samples, window).length();
-        let fault = match self.probe {
-            Probe::Watch => gap(self.fault),
-            _ => length(outage(self.samples, self.fault)),
-        };
-        Some(fault.max(self.healing.map_or(Duration::ZERO, gap)))
-    }
-
-    fn report(&self) -> ProbeReport {
-        let outage = outage(self.samples, self.fault);
-        let gap = longest_gap(self.samples, self.fault);
-        let since = |from: Moment| {
-            self.samples
-                .iter()
-                .filter(move |sample| sample.start >= from)
-        };
-        let after = latency(since(self.fault.from));
-        let before = self
-            .samples
-            .iter()
-            .filter(|sample| sample.end < self.fault.from);
-        let mut failures = BTreeMap::new();
-        for sample in self.samples.iter().filter(|s| s.bad() && !s.slow()) {
-            *failures.entry(sample.outcome.to_string()).or_default() += 1;
-        }
-        ProbeReport {
-            samples: self.samples.len() as u64,
-            failed: failures.values().sum(),
-            slow: self.samples.iter().filter(|sample| sample.slow()).count() as u64,
-            outage_ms: millis(length(outage)),
-            recovered: outage.is_none_or(|outage| outage.over),
-            cleared_ms: outage.map_or(0.0, |outage| millis(outage.cleared.since(self.fault.from))),
-            longest_gap_ms: millis(gap.length()),
-            longest_gap_at_ms: gap.from.millis_from(self.fault.from),
-            p50_ms: after.p50_ms,
-            p99_ms: after.p99_ms,
-            max_ms: after.max_ms,
-            failures,
-            baseline: latency(before),
-            healing: self.healing.map(|window| self.healing_report(window)),
-            late_starts: lateness(self.samples),
-        }
-    }
-
-    fn healing_report(&self, window: Window) -> HealingReport {
-        let outage = outage(self.samples, window);
-        HealingReport {
-            outage_ms: millis(length(outage)),
-            recovered: outage.is_none_or(|outage| outage.over),
-            longest_gap_ms: millis(longest_gap(self.samples, window).length()),
-        }
-    }
-}
-
-fn length(outage: Option<Outage>) -> Duration {
-    outage.map_or(Duration::ZERO, |outage| outage.window.length())
-}
-
-fn budget_checks(evidence: &Evidence, views: &[View], recovery: &Recovery) -> Vec<BudgetCheck> {
+fn budget_checks(
+    evidence: &Evidence,
+    views: &[View],
+    inside: &BTreeMap<Dependency, InsideReport>,
+    recovery: &Recovery,
+) -> Vec<BudgetCheck> {
     let run = &evidence.run;
     if run.phases.fault.is_none() {
         return Vec::new();
@@ -192,6 +120,17 @@ fn budget_checks(evidence: &Evidence, views: &[View], recovery: &Recovery) -> Ve
         .iter()
         .map(|view| (Budget::of(view.probe), view.cost()))
         .collect();
+    let from = run.phases.fault.unwrap_or(run.phases.end);
+    let to = run.phases.end;
+    costs.push((
+        Budget::HangingRequests,
+        longest_hang(&evidence.samples, Window { from, to }).or(Some(Duration::ZERO)),
+    ));
+    costs.extend(
+        inside
+            .iter()
+            .map(|(of, report)| (Budget::inside(*of), inside::cost(report))),
+    );
     if run.workload.is_some() {
         costs.push((Budget::PodsElsewhere, span(recovery.pods_elsewhere_ms)));
     }
@@ -212,7 +151,7 @@ fn broken_promises(ledger: &Ledger, watch: &WatchReport) -> Vec<String> {
         ("rejected writes stored", &ledger.resurrected),
         ("writes ordered against real time", &ledger.misordered),
         (
-            "acknowledged writes that the watch never delivered",
+            "stored writes that the watch never delivered",
             &watch.missed,
         ),
         (
@@ -234,6 +173,17 @@ fn broken_promises(ledger: &Ledger, watch: &WatchReport) -> Vec<String> {
         .filter(|(_, names)| !names.is_empty())
         .map(|(what, names)| format!("{what}: {} ({})", names.len(), some_of(names)))
         .collect();
+    for (member, names) in &ledger.in_etcd {
+        let whose = match member.as_str() {
+            "quorum" => "what a quorum of etcd holds".to_owned(),
+            member => format!("what etcd's member {member} holds"),
+        };
+        reasons.push(format!(
+            "{whose} is not what was answered: {} ({})",
+            names.len(),
+            some_of(names)
+        ));
+    }
     if ledger.stale_reads > 0 {
         reasons.push(format!(
             "{} linearizable reads did not find a write acknowledged before",
@@ -270,6 +220,17 @@ fn void_reasons(evidence: &Evidence, lanes: &BTreeMap<Probe, Vec<Sample>>) -> Ve
         reasons.push("no fault was injected".to_owned());
         return reasons;
     };
+    reasons.extend(run.violations.iter().cloned());
+    reasons.extend(meddling(evidence));
+    reasons.extend(foreign(evidence));
+    reasons.extend(inside::void(evidence, fault));
+    reasons.extend(uncovered(evidence));
+    if run.load.rate_hz < LOWEST_RATE {
+        reasons.push(format!(
+            "the load was too low: {} samples a second of each probe, at least {LOWEST_RATE} are wanted",
+            run.load.rate_hz
+        ));
+    }
     for proof in run.proofs.iter().filter(|proof| !proof.holds) {
         reasons.push(format!(
             "the fault did not bite: not so that {}",
@@ -297,9 +258,29 @@ fn void_reasons(evidence: &Evidence, lanes: &BTreeMap<Probe, Vec<Sample>>) -> Ve
         } else if probe != Probe::Watch {
             // The watch's samples follow the writes; it has no schedule of its own.
             reasons.extend(low_load(probe, samples, run.load, run.phases));
+            reasons.extend(stalled(probe, samples, run.phases, fault));
         }
     }
     reasons
+}
+
+/// A tester that stood still saw nothing, and what it sees afterwards is not as others saw it.
+fn stalled(probe: Probe, samples: &[Sample], phases: Phases, fault: Moment) -> Option<String> {
+    let pause = longest_pause(
+        samples,
+        Window {
+            from: phases.load,
+            to: phases.end,
+        },
+    );
+    (pause.length() > STALLED).then(|| {
+        format!(
+            "the tester stood still: no sample of {} was begun for {:.2} s, {:.2} s from the fault on",
+            probe.title(),
+            pause.length().as_secs_f64(),
+            pause.from.millis_from(fault) / 1e3
+        )
+    })
 }
 
 fn low_load(probe: Probe, samples: &[Sample], load: Load, phases: Phases) -> Option<String> {
@@ -347,9 +328,22 @@ fn missed_budgets(evidence: &Evidence, ledger: &Ledger, budgets: &[BudgetCheck])
         reasons
             .push("the quorum read after healing was not done, so no write is proven".to_owned());
     }
+    if !ledger.etcd_read {
+        reasons.push("etcd itself was not read after healing, so no write is proven".to_owned());
+    }
     reasons.extend(evidence.run.trouble.iter().cloned());
+    reasons.extend(not_as_before(&evidence.run));
     reasons
 }
 
+mod inside;
+mod surroundings;
+mod view;
+
+use surroundings::{bystanders, foreign, meddling, not_as_before, uncovered};
+use view::View;
+
+#[cfg(test)]
+mod sabotage;
 #[cfg(test)]
 mod tests;

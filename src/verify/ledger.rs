@@ -1,26 +1,12 @@
 //! Whether the cluster kept its word: pure checks over a history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::clock::Moment;
 use super::history::{Delivery, Fate, History, How, Stored, Write};
 use super::sample::{Outcome, Probe, Sample};
-
-/// Says what a client knows of a write from the answer that it got.
-///
-/// A status of 400 to 499 is a refusal, except for 408 and 409: the first is a timeout, and the second means, for a name
-/// that is used once, that a layer below repeated the request. Nothing sent is a refusal too. Everything else may
-/// have been stored.
-pub fn fate(outcome: Outcome, version: Option<u64>) -> Fate {
-    match (outcome, version) {
-        (Outcome::Good, Some(version)) => Fate::Acknowledged(version),
-        (Outcome::Status(400..=407 | 410..=499), _) => Fate::Rejected(outcome.to_string()),
-        _ if outcome.unsent() => Fate::Rejected(outcome.to_string()),
-        _ => Fate::Indeterminate(outcome.to_string()),
-    }
-}
 
 /// The ledger of writes against the quorum read after healing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -48,6 +34,11 @@ pub struct Ledger {
     pub resurrected: Vec<String>,
     /// Acknowledged writes whose resource version is not above that of a write acknowledged before they began.
     pub misordered: Vec<String>,
+    /// By etcd member (`quorum` for what a quorum of them agreed on): acknowledged writes that it does not have as they were
+    /// acknowledged, rejected ones that it has, and whatever it has otherwise than the quorum at the same revision.
+    pub in_etcd: BTreeMap<String, Vec<String>>,
+    /// Whether etcd itself was read.
+    pub etcd_read: bool,
     /// Linearizable reads that did not find a write acknowledged before they began.
     pub stale_reads: u64,
 }
@@ -60,6 +51,7 @@ impl Ledger {
             && self.altered.is_empty()
             && self.resurrected.is_empty()
             && self.misordered.is_empty()
+            && self.in_etcd.is_empty()
             && self.stale_reads == 0
     }
 }
@@ -76,6 +68,8 @@ pub fn ledger(history: &History, samples: &[Sample]) -> Ledger {
         writes: history.writes.len() as u64,
         read: history.stored.is_some(),
         misordered: misordered(&history.writes),
+        in_etcd: in_etcd(history),
+        etcd_read: history.kept.iter().any(|kept| kept.member.is_none()),
         // Reads ask only for writes that were acknowledged before, so "not found" is never right.
         stale_reads: samples
             .iter()
@@ -110,6 +104,37 @@ pub fn ledger(history: &History, samples: &[Sample]) -> Ledger {
     ledger
 }
 
+/// Compares what etcd itself held with what was answered, and each member with the quorum.
+fn in_etcd(history: &History) -> BTreeMap<String, Vec<String>> {
+    let quorum = history.kept.iter().find(|kept| kept.member.is_none());
+    let mut found = BTreeMap::new();
+    for kept in &history.kept {
+        let mut wrong: BTreeSet<&str> = BTreeSet::new();
+        for write in &history.writes {
+            let version = kept.keys.get(&write.name);
+            let kept_word = match &write.fate {
+                Fate::Acknowledged(acknowledged) => version == Some(acknowledged),
+                Fate::Rejected(_) => version.is_none(),
+                Fate::Indeterminate(_) => true,
+            };
+            if !kept_word {
+                wrong.insert(&write.name);
+            }
+        }
+        for quorum in quorum.into_iter().filter(|q| q.revision == kept.revision) {
+            let names = quorum.keys.keys().chain(kept.keys.keys());
+            let other = names.filter(|name| quorum.keys.get(*name) != kept.keys.get(*name));
+            wrong.extend(other.map(String::as_str));
+        }
+        if !wrong.is_empty() {
+            let member = kept.member.as_deref().unwrap_or("quorum");
+            let wrong = wrong.into_iter().map(str::to_owned).collect();
+            found.insert(member.to_owned(), wrong);
+        }
+    }
+    found
+}
+
 /// Returns the acknowledged writes whose resource version is not above that of some write acknowledged before they
 /// began. The order of a linearizable store cannot contradict real time.
 fn misordered(writes: &[Write]) -> Vec<String> {
@@ -137,25 +162,26 @@ fn misordered(writes: &[Write]) -> Vec<String> {
     found
 }
 
-/// What the watch delivered, against the acknowledged writes.
+/// What the watches delivered, against the acknowledged writes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub struct WatchReport {
-    /// How many writes it delivered.
+    /// How many writes every one of them delivered.
     pub delivered: u64,
-    /// How often its connection ended and was made again.
+    /// How often a connection of theirs ended and was made again.
     pub reconnections: u64,
     /// How many writes came only by listing anew, because the API server no longer knew the watcher's place.
     pub relisted: u64,
-    /// Acknowledged writes that it never delivered.
+    /// Acknowledged writes that one of them never delivered, and stored ones that nobody had acknowledged.
     pub missed: Vec<String>,
-    /// Writes that it delivered more than once.
+    /// Writes that one of them delivered more than once.
     pub duplicated: Vec<String>,
-    /// Writes that it delivered after one with a higher resource version.
+    /// Writes that one of them delivered after one with a higher resource version.
     pub disordered: Vec<String>,
-    /// Writes that it delivered with another content or resource version than acknowledged, or as changed or deleted.
+    /// Writes that one of them delivered with another content or resource version than acknowledged, or as changed or
+    /// deleted.
     pub altered: Vec<String>,
-    /// Rejected writes that it delivered.
+    /// Rejected writes that one of them delivered.
     pub resurrected: Vec<String>,
 }
 
@@ -171,7 +197,7 @@ impl WatchReport {
     }
 }
 
-/// Checks that the watch delivered each acknowledged write exactly once and in order across its connections.
+/// Checks that each watch delivered each acknowledged write exactly once and in order across its connections.
 pub fn watch(history: &History) -> WatchReport {
     let writes: BTreeMap<&str, &Write> = history
         .writes
@@ -182,22 +208,62 @@ pub fn watch(history: &History) -> WatchReport {
         reconnections: history.interruptions.len() as u64,
         ..WatchReport::default()
     };
-    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+    let stored: BTreeMap<&str, u64> = history
+        .stored
+        .iter()
+        .flatten()
+        .map(|stored| (stored.name.as_str(), stored.version))
+        .collect();
+    let mut everywhere: Option<BTreeSet<&str>> = None;
+    for watch in watches(history) {
+        let own = history.deliveries.iter().filter(|one| one.watch == watch);
+        let seen = delivered(own, &writes, &stored, &mut report);
+        everywhere = Some(match everywhere {
+            Some(all) => all.intersection(&seen).copied().collect(),
+            None => seen,
+        });
+    }
+    report.delivered = everywhere.map_or(0, |all| all.len() as u64);
+    // What several watches did wrong is told once.
+    let WatchReport {
+        missed,
+        duplicated,
+        disordered,
+        altered,
+        resurrected,
+        ..
+    } = &mut report;
+    for names in [missed, duplicated, disordered, altered, resurrected] {
+        names.sort_unstable();
+        names.dedup();
+    }
+    report
+}
+
+/// The names of the watches that were begun.
+fn watches(history: &History) -> impl Iterator<Item = &str> {
+    let begun = history.covered.iter().filter(|covered| covered.watched);
+    begun.map(|covered| covered.server.as_str())
+}
+
+/// Enters into the report what one watch delivered; the writes that it did.
+fn delivered<'a>(
+    deliveries: impl Iterator<Item = &'a Delivery>,
+    writes: &BTreeMap<&str, &Write>,
+    stored: &BTreeMap<&str, u64>,
+    report: &mut WatchReport,
+) -> BTreeSet<&'a str> {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     let mut highest = 0;
-    for delivery in &history.deliveries {
+    for delivery in deliveries {
         let Some(write) = writes.get(delivery.name.as_str()) else {
             continue;
         };
         let name = || delivery.name.clone();
-        let times = seen.entry(&delivery.name).or_default();
-        *times += 1;
-        match *times {
-            1 => report.delivered += 1,
-            2 => report.duplicated.push(name()),
-            _ => {}
-        }
         report.relisted += u64::from(delivery.how == How::Relisted);
-        if *times == 1 && delivery.how == How::Added && delivery.version <= highest {
+        if !seen.insert(&delivery.name) {
+            report.duplicated.push(name());
+        } else if delivery.how == How::Added && delivery.version <= highest {
             report.disordered.push(name());
         }
         highest = highest.max(delivery.version);
@@ -208,15 +274,20 @@ pub fn watch(history: &History) -> WatchReport {
             report.resurrected.push(name());
         }
     }
-    let acknowledged = history
-        .writes
-        .iter()
-        .filter(|write| matches!(write.fate, Fate::Acknowledged(_)));
-    report.missed = acknowledged
-        .filter(|write| !seen.contains_key(write.name.as_str()))
-        .map(|write| write.name.clone())
-        .collect();
-    report
+    // What nobody acknowledged and yet was stored has to come too. Only the watch's end excuses it: such a write may be
+    // stored after everything else, when nobody listens any more.
+    let due = |write: &Write| match write.fate {
+        Fate::Acknowledged(_) => true,
+        Fate::Rejected(_) => false,
+        Fate::Indeterminate(_) => stored
+            .get(write.name.as_str())
+            .is_some_and(|version| highest == 0 || *version < highest),
+    };
+    let missed = writes
+        .values()
+        .filter(|write| due(write) && !seen.contains(write.name.as_str()));
+    report.missed.extend(missed.map(|write| write.name.clone()));
+    seen
 }
 
 fn faithful(write: &Write, delivery: &Delivery) -> bool {
@@ -229,25 +300,33 @@ fn faithful(write: &Write, delivery: &Delivery) -> bool {
         && matches!(delivery.how, How::Added | How::Relisted)
 }
 
-/// Returns the watch's samples: one for each acknowledged write, from its acknowledgement to its delivery. A delivery
-/// that overtook the acknowledgement took no time; one that never came is closed at `ended`.
+/// Returns the watch's samples: one for each acknowledged write, from its acknowledgement to its delivery by the last watch
+/// that delivered it. A delivery that overtook the acknowledgement took no time; one that some watch never made is closed
+/// at `ended`.
 pub fn watch_samples(history: &History, ended: Moment) -> Vec<Sample> {
-    let mut arrivals: BTreeMap<&str, Moment> = BTreeMap::new();
+    let begun: BTreeSet<&str> = watches(history).collect();
+    let mut arrivals: BTreeMap<&str, BTreeMap<&str, Moment>> = BTreeMap::new();
     for delivery in &history.deliveries {
-        arrivals.entry(&delivery.name).or_insert(delivery.at);
+        let own = arrivals.entry(&delivery.name).or_default();
+        own.entry(&delivery.watch).or_insert(delivery.at);
     }
+    let last = |name: &str| {
+        let own = arrivals.get(name)?;
+        let times: Option<Vec<_>> = begun.iter().map(|watch| own.get(watch)).collect();
+        times?.into_iter().max().copied()
+    };
     let acknowledged = history
         .writes
         .iter()
         .filter(|write| matches!(write.fate, Fate::Acknowledged(_)));
     acknowledged
         .map(|write| {
-            let arrival = arrivals.get(write.name.as_str());
+            let arrival = last(&write.name);
             Sample {
                 probe: Probe::Watch,
                 scheduled: write.end,
                 start: write.end,
-                end: arrival.map_or(ended, |at| *at).max(write.end),
+                end: arrival.unwrap_or(ended).max(write.end),
                 outcome: arrival.map_or(Outcome::Closed, |_| Outcome::Good),
             }
         })

@@ -7,46 +7,57 @@
 mod api;
 mod budget;
 mod bundle;
-mod clock;
+mod data;
 mod error;
 mod etcd;
 mod evidence;
 #[cfg(test)]
 mod fixture;
-mod history;
+mod inject;
+mod inside;
 mod judge;
+mod kubeconfig;
 mod ledger;
+#[cfg(test)]
+mod load_tests;
 mod observation;
 mod observe;
 mod outage;
-mod probe;
+mod precondition;
 mod recovery;
 mod report;
 mod run;
-mod sample;
 mod scenario;
-mod strike;
+mod series;
 mod subject;
 mod summary;
 mod verdict;
 mod workload;
 
 pub use budget::{Budget, BudgetCheck};
-pub use clock::{Clock, Moment};
 pub use error::VerifyError;
 pub use etcd::EtcdError;
 pub use evidence::{
     Evidence, EvidenceError, FaultRecord, Phases, Proof, RunRecord, Subject, Tester, Workload,
 };
-pub use history::{Delivery, Fate, History, How, Interruption, Stored, Write};
+pub use inside::{Dependency, Question};
 pub use judge::judge;
-pub use ledger::{Ledger, WatchReport, fate, ledger, watch, watch_samples};
+pub use kubeconfig::KubeconfigError;
+pub use ledger::{Ledger, WatchReport, ledger, watch, watch_samples};
 pub use observation::{Observation, Occurrence, Phase, PodState, ServerState};
-pub use outage::{Latency, Lateness, Outage, Window, latency, lateness, longest_gap, outage};
-pub use probe::{EndpointError, ProbesError};
+pub use outage::{
+    Degraded, Latency, Lateness, Outage, Window, degraded, latency, lateness, longest_gap,
+    longest_hang, longest_pause, outage,
+};
+pub use precondition::await_preconditions;
 pub use recovery::{Recovery, recovery};
+pub use regent_load::{
+    Clock, Delivery, EndpointError, Fate, History, How, Interruption, Kept, Load, Moment, Outcome,
+    Probe, ProbesError, SLOW, Sample, Stored, UnknownOutcome, Write, fate,
+};
+use regent_load::{clock, history, sample};
 pub use run::{evaluate, run, run_name};
-pub use sample::{Outcome, Probe, SLOW, Sample, UnknownOutcome};
-pub use scenario::{Fault, Load, Scenario, Target};
+pub use scenario::{Fault, Scenario, Target};
+pub use series::{Figure, Series, series};
 pub use summary::{headline, summary};
 pub use verdict::{HealingReport, ProbeReport, Ruling, Verdict};

@@ -78,11 +78,12 @@ pub fn outage(samples: &[Sample], window: Window) -> Option<Outage> {
 ///
 /// The time before the first and after the last good sample counts too, up to the edges of the window.
 pub fn longest_gap(samples: &[Sample], window: Window) -> Window {
-    let mut ends: Vec<Moment> = samples
-        .iter()
-        .filter(|sample| !sample.bad())
-        .map(|sample| sample.end)
-        .collect();
+    let good = samples.iter().filter(|sample| !sample.bad());
+    longest_between(good.map(|sample| sample.end).collect(), window)
+}
+
+/// Returns the longest time between two of these moments that touches `window`, as [`longest_gap`] counts it.
+pub(super) fn longest_between(mut ends: Vec<Moment>, window: Window) -> Window {
     ends.sort_unstable();
     let before = ends.iter().rev().find(|end| **end <= window.from);
     let after = ends.iter().find(|end| **end >= window.to);
@@ -103,6 +104,31 @@ pub fn longest_gap(samples: &[Sample], window: Window) -> Window {
         last = *end;
     }
     longest
+}
+
+/// Returns the longest that any sample hung, good or bad, that was not answered before `window`. One that was in flight
+/// as the window began counts from there.
+pub fn longest_hang<'a>(
+    samples: impl IntoIterator<Item = &'a Sample>,
+    window: Window,
+) -> Option<Duration> {
+    samples
+        .into_iter()
+        .filter(|sample| sample.end >= window.from && sample.start < window.to)
+        .map(|sample| sample.end.since(sample.scheduled.max(window.from)))
+        .max()
+}
+
+/// Returns the longest stretch of `within` in which no sample was begun: the tester stood still.
+pub fn longest_pause(samples: &[Sample], within: Window) -> Window {
+    let mut starts: Vec<Moment> = samples.iter().map(|sample| sample.start).collect();
+    starts.retain(|start| within.contains(*start));
+    starts.sort_unstable();
+    let edges = [within.from].into_iter().chain(starts.clone());
+    let pauses = edges
+        .zip(starts.into_iter().chain([within.to]))
+        .map(|(from, to)| Window { from, to });
+    pauses.max_by_key(|pause| pause.length()).unwrap_or(within)
 }
 
 /// How long samples took, in milliseconds.
@@ -173,6 +199,10 @@ fn quantiles(spans: impl Iterator<Item = Duration>) -> (f64, f64, f64) {
     let at = |quantile| millis(Duration::from_micros(histogram.value_at_quantile(quantile)));
     (at(0.5), at(0.99), at(1.0))
 }
+
+mod degraded;
+
+pub use degraded::{Degraded, degraded};
 
 #[cfg(test)]
 mod tests;

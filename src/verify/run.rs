@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::api::{ANCHOR, Api};
+use super::api::{ANCHOR, Api, ApiError};
 use super::budget::limits;
 use super::clock::Clock;
 use super::error::VerifyError;
@@ -15,29 +15,35 @@ use super::etcd::Etcd;
 use super::evidence::{
     Evidence, EvidenceError, FaultRecord, Phases, RUN_SCHEMA, RunRecord, Subject, Tester, Workload,
 };
-use super::history::{History, Stored};
+use super::history::{History, Kept, Stored};
+use super::inject::Injector;
+use super::inside::{Clients, ClientsError, Question};
 use super::judge::judge;
 use super::observation::{Occurrence, Phase, ServerState};
 use super::observe::{Observers, Recorder, Watched};
-use super::probe::{Endpoint, Order, Probes, ProbesError, Recording};
+use super::precondition;
 use super::recovery::recovery;
 use super::report;
 use super::scenario::{Fault, Scenario, Target};
-use super::strike::Striker;
+
 use super::subject::subject;
 use super::verdict::{Ruling, Verdict};
-use super::{bundle, workload};
+use super::{bundle, data, kubeconfig, workload};
 use crate::event::Event;
-use crate::kubernetes::Kubernetes;
 use crate::plan::{NodeRole, Plan};
-use crate::recipe;
+use crate::recipe::{self, RecipeError};
 use crate::site::Site;
+use regent_load::{Endpoint, Order, Probes, ProbesError, Recording, Server};
 
 /// A request of the observers and checks. Longer than any outage that a budget allows, and far below a run's phases.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The cluster has this long to answer the final quorum read: writes are back within seconds after a fault.
 const FINAL_READ: Duration = Duration::from_secs(60);
+
+/// After the revert everything that held before has to hold again within this: a worker's pods have moved by then, and
+/// controllers and kubelets have reported since.
+const AS_BEFORE: Duration = Duration::from_secs(60);
 
 /// A load with more bad samples than this share is not worth a fault. The verdict looks closer.
 const TOO_BAD: f64 = 0.1;
@@ -59,11 +65,15 @@ pub fn evaluate(directory: &Utf8Path) -> Result<Verdict, EvidenceError> {
     Ok(judge(&Evidence::read(directory)?))
 }
 
+/// What stands in the evidence of a run that was ended early.
+const INTERRUPTED: &str = "the run was interrupted";
+
 /// Does `scenario` to the cluster and leaves the evidence in the directory `out`, which is made; its name becomes the
 /// run's. Call it on the lab's runtime. Progress goes to the site's events.
 ///
 /// A cluster that is sick before is left alone: the verdict is then `void`. A fault that was injected is healed before
-/// this returns (unless the scenario says otherwise); a caller that drops the future heals the node itself.
+/// this returns (unless the scenario says otherwise); a caller that drops the future heals the node itself. A site whose
+/// `interrupt` is cancelled ends the run early: the fault is healed, the evidence is what there is, the verdict `void`.
 pub async fn run(site: &Site, scenario: &Scenario, out: &Utf8Path) -> Result<Verdict, VerifyError> {
     std::fs::create_dir_all(out).map_err(|source| EvidenceError::Write {
         path: out.to_owned(),
@@ -72,6 +82,23 @@ pub async fn run(site: &Site, scenario: &Scenario, out: &Utf8Path) -> Result<Ver
     let mut run = Run::prepare(site, scenario, out).await?;
     let history = run.perform().await?;
     run.finish(history, out).await
+}
+
+/// Why a run could not be prepared.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+enum StageError {
+    Api(#[from] ApiError),
+    Workload(#[from] workload::WorkloadError),
+    Clients(#[from] ClientsError),
+}
+
+/// What the cluster held in the end.
+#[derive(Default)]
+struct Held {
+    stored: Option<Vec<Stored>>,
+    kept: Vec<Kept>,
+    inside: Vec<Question>,
 }
 
 /// A run under way.
@@ -98,7 +125,7 @@ impl<'a> Run<'a> {
             source,
         })?;
         let planned = SocketAddr::from((site.plan.network.endpoint, 6443));
-        let endpoint = Endpoint::from_kubeconfig(&text, planned)?;
+        let endpoint = kubeconfig::endpoint(&text, planned)?;
         let member = recipe::member(site).await?;
         let node = site.node(&member).ok_or(ProbesError::Died)?;
         let etcd = Etcd::connect(&site.plan, node).await?;
@@ -117,16 +144,9 @@ impl<'a> Run<'a> {
     }
 
     /// Everything up to the final read. Returns what the load did, with the final read.
-    async fn perform(&mut self) -> Result<(Recording, Option<Vec<Stored>>), VerifyError> {
+    async fn perform(&mut self) -> Result<(Recording, Held), VerifyError> {
         let began = self.step("check");
-        let kubernetes = Kubernetes::connect(&self.site.kubeconfig()).await?;
-        let checks = recipe::health(self.site, &kubernetes).await;
-        let missing = checks
-            .into_iter()
-            .filter_map(|check| Some((check.name, check.missing?)));
-        self.record.sick = missing
-            .map(|(name, what)| format!("{name}: {what}"))
-            .collect();
+        self.record.sick = precondition::missing(self.site).await;
         self.record.subject = subject(self.site, &self.api, &self.etcd).await;
         let from = match self.stage().await {
             Ok(from) => from,
@@ -137,25 +157,32 @@ impl<'a> Run<'a> {
         };
         self.done("check", began);
         if !self.record.sick.is_empty() {
-            return Ok((Recording::default(), None));
+            return Ok((Recording::default(), Held::default()));
         }
 
-        let observers = Observers::start(self.watched(), &self.recorder).await;
+        let observers = Observers::start(self.watched().await?, &self.recorder).await;
         self.note_servers().await;
         let probes = self.load(from).await?;
         self.phase(Phase::Baseline);
         let began = Instant::now();
-        tokio::time::sleep(self.scenario.baseline).await;
+        self.pause(self.scenario.baseline).await;
         self.done("baseline", began);
 
         let (good, bad) = probes.counts();
-        if good == 0 || bad as f64 > TOO_BAD * (good + bad) as f64 {
+        if self.site.interrupt.is_cancelled() {
+            // Nothing was done to the cluster yet, and nothing will be.
+        } else if good == 0 || bad as f64 > TOO_BAD * (good + bad) as f64 {
             let all = good + bad;
             self.record
                 .sick
                 .push(format!("{bad} of {all} samples were bad before the fault"));
         } else {
-            self.strike().await;
+            self.inject().await;
+        }
+
+        if self.site.interrupt.is_cancelled() {
+            // The verdict is void, and the evidence what there is.
+            self.record.sick.push(INTERRUPTED.to_owned());
         }
 
         let began = self.step("judge");
@@ -165,14 +192,30 @@ impl<'a> Run<'a> {
         self.record.phases.end = recording.ended;
         self.record.tester.cpu_share = recording.cpu_share;
         let stored = self.final_read().await;
+        let kept = self.kept().await;
+        if self.record.phases.fault.is_some() && self.scenario.heal {
+            let after = precondition::await_preconditions(self.site, AS_BEFORE).await;
+            self.record.after = Some(after);
+        }
         drop(observers);
+        let inside = self.inside().await;
         self.done("judge", began);
-        Ok((recording, stored))
+        Ok((
+            recording,
+            Held {
+                stored,
+                kept,
+                inside,
+            },
+        ))
     }
 
     /// Makes what the load needs; returns the resource version from which its watch begins.
-    async fn stage(&mut self) -> Result<u64, workload::WorkloadError> {
+    async fn stage(&mut self) -> Result<u64, StageError> {
         let from = self.api.make_namespace(&self.namespace).await?;
+        let clients = Clients::of(self.site, &self.namespace);
+        clients.start(&self.api).await?;
+        self.record.inside = clients.nodes().cloned().collect();
         if self.loses_worker() {
             let replicas = workload::replicas(&self.site.plan);
             workload::make(&self.api, &self.namespace, replicas).await?;
@@ -181,12 +224,23 @@ impl<'a> Run<'a> {
         Ok(from)
     }
 
+    /// What the clients inside saw. They go with the load's namespace.
+    async fn inside(&mut self) -> Vec<Question> {
+        let clients = Clients::of(self.site, &self.namespace);
+        let hit = self.record.fault.node.clone();
+        let (asked, unread) = clients.read(hit.as_ref(), &self.recorder.clock).await;
+        let unread = unread.iter().map(|error| chain(error));
+        self.record.violations.extend(unread);
+        asked
+    }
+
     /// Whether the fault hits a worker, so that pods must move.
     fn loses_worker(&self) -> bool {
-        let Fault::Node { target, .. } = &self.scenario.fault else {
+        let Fault::Node { fault, target } = &self.scenario.fault else {
             return false;
         };
         match target {
+            _ if !fault.takes_the_node() => false,
             Target::AnyWorker => true,
             Target::Node(name) => {
                 let planned = self.site.plan.node(name);
@@ -196,10 +250,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn watched(&self) -> Watched {
+    async fn watched(&self) -> Result<Watched, RecipeError> {
         let balancers = self.site.plan.load_balancers();
-        Watched {
-            domains: self.site.hypervisor.changes(),
+        Ok(Watched {
+            domains: self.site.provider.changes().await?,
             balancers: balancers
                 .filter_map(|node| self.site.node(&node.name).cloned())
                 .collect(),
@@ -210,7 +264,7 @@ impl<'a> Run<'a> {
                 .workload
                 .as_ref()
                 .map(|_| self.namespace.clone()),
-        }
+        })
     }
 
     /// Notes which servers are up before anything happens; from then on the load balancer's journal tells.
@@ -229,8 +283,13 @@ impl<'a> Run<'a> {
 
     async fn load(&self, from: u64) -> Result<Probes, ProbesError> {
         let scenario = self.scenario;
+        let servers = self.site.plan.control_plane().map(|node| Server {
+            name: node.name.to_string(),
+            address: SocketAddr::new(node.address.into(), 6443),
+        });
         let order = Order {
             endpoint: self.endpoint.clone(),
+            servers: servers.collect(),
             namespace: self.namespace.clone(),
             anchor: ANCHOR.to_owned(),
             from,
@@ -244,8 +303,8 @@ impl<'a> Run<'a> {
     }
 
     /// The fault, its hold, its healing. What goes wrong here stands in the record: the run goes on to its checks.
-    async fn strike(&mut self) {
-        let striker = Striker {
+    async fn inject(&mut self) {
+        let injector = Injector {
             site: self.site,
             etcd: &self.etcd,
             api: &self.api,
@@ -253,12 +312,12 @@ impl<'a> Run<'a> {
             namespace: &self.namespace,
         };
         let began = self.step("fault");
-        match striker.aim(self.scenario).await {
-            Ok(aimed) => self.record.fault = aimed,
+        match injector.choose(self.scenario).await {
+            Ok(chosen) => self.record.fault = chosen,
             Err(error) => return self.record.sick.push(chain(&error)),
         }
         self.phase(Phase::Fault);
-        let applied = striker.apply(self.scenario, &self.record.fault).await;
+        let applied = injector.inject(self.scenario, &self.record.fault).await;
         self.record.phases.applied = Some(self.recorder.clock.now());
         match applied {
             Ok(applied) => {
@@ -273,19 +332,24 @@ impl<'a> Run<'a> {
         if let Some(fault) = self.record.phases.fault {
             let began = self.step("hold");
             self.hold(self.recorder.clock.instant(fault)).await;
+            if let Some(node) = &node
+                && let Err(why) = injector.lasts(self.scenario, node).await
+            {
+                self.record.violations.push(why);
+            }
             self.done("hold", began);
         }
         if let Some(node) = node.filter(|_| self.scenario.heal) {
             let began = self.step("heal");
             self.record.phases.heal = Some(self.recorder.clock.now());
             self.phase(Phase::Heal);
-            match striker.heal(&node).await {
+            match injector.revert(&node).await {
                 Ok(()) => self.record.phases.ready = Some(self.recorder.clock.now()),
                 Err(error) => self.record.trouble.push(chain(&error)),
             }
             self.done("heal", began);
             self.phase(Phase::Settle);
-            tokio::time::sleep(self.scenario.settle).await;
+            self.pause(self.scenario.settle).await;
         }
     }
 
@@ -294,13 +358,13 @@ impl<'a> Run<'a> {
         let end = from + self.longest_hold();
         loop {
             let rest = end.saturating_duration_since(Instant::now());
-            tokio::time::sleep(rest.min(Duration::from_secs(1))).await;
+            self.pause(rest.min(Duration::from_secs(1))).await;
             let mut so_far = self.record.clone();
             so_far.phases.end = self.recorder.clock.now();
             let moved = recovery(&so_far, &self.recorder.all())
                 .pods_elsewhere_ms
                 .is_some();
-            if moved || Instant::now() >= end {
+            if moved || Instant::now() >= end || self.site.interrupt.is_cancelled() {
                 return;
             }
         }
@@ -322,7 +386,7 @@ impl<'a> Run<'a> {
         loop {
             match api.stored(&self.namespace).await {
                 Ok(stored) => return Some(stored),
-                Err(error) if Instant::now() > end => {
+                Err(error) if Instant::now() > end || self.site.interrupt.is_cancelled() => {
                     self.record.trouble.push(error.to_string());
                     return None;
                 }
@@ -331,11 +395,20 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Reads what etcd itself holds, of every member that is not to be away.
+    async fn kept(&mut self) -> Vec<Kept> {
+        let away = self.record.fault.node.clone();
+        let away = away.filter(|_| self.record.phases.fault.is_some() && !self.scenario.heal);
+        let (kept, trouble) = data::read(&self.etcd, &self.namespace, away.as_ref()).await;
+        self.record.trouble.extend(trouble);
+        kept
+    }
+
     /// Judges, writes everything, and cleans up behind a run that passed. The data of one that did not stays for
     /// whoever looks into it.
     async fn finish(
         self,
-        (recording, stored): (Recording, Option<Vec<Stored>>),
+        (recording, held): (Recording, Held),
         out: &Utf8Path,
     ) -> Result<Verdict, VerifyError> {
         let evidence = Evidence {
@@ -343,11 +416,14 @@ impl<'a> Run<'a> {
             samples: recording.samples,
             events: self.recorder.all(),
             history: History {
+                covered: recording.covered,
                 writes: recording.writes,
                 deliveries: recording.deliveries,
                 interruptions: recording.interruptions,
-                stored,
+                stored: held.stored,
+                kept: held.kept,
             },
+            inside: held.inside,
         };
         evidence.write(out)?;
         let verdict = judge(&evidence);
@@ -363,6 +439,14 @@ impl<'a> Run<'a> {
             }
         }
         Ok(verdict)
+    }
+
+    /// Waits, unless somebody wants the run to end early.
+    async fn pause(&self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.site.interrupt.cancelled() => {}
+        }
     }
 
     fn step(&self, step: &str) -> Instant {
@@ -410,8 +494,11 @@ fn blank_record(site: &Site, scenario: &Scenario, clock: Clock, out: &Utf8Path) 
         },
         sick: Vec::new(),
         proofs: Vec::new(),
+        violations: Vec::new(),
         trouble: Vec::new(),
+        after: None,
         workload: None,
+        inside: Vec::new(),
         tester: Tester::default(),
         budgets_ms: limits(&site.plan.budgets),
         subject: Subject::default(),

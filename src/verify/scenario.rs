@@ -4,10 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use regent_load::Load;
 use serde::{Deserialize, Serialize};
 
-use crate::hypervisor;
+use crate::fault;
 use crate::name::{NameError, NodeName};
+use crate::provider;
 
 /// A fault, when it is healed, and the load around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +51,7 @@ impl Scenario {
     /// A power cut.
     pub fn power_cut(target: Target) -> Self {
         Self::new(Fault::Node {
-            fault: hypervisor::Fault::PowerCut,
+            fault: fault::Fault::Outside(provider::Fault::PowerCut),
             target,
         })
     }
@@ -57,24 +59,16 @@ impl Scenario {
     /// A soft kill, by libvirt's destroy: a container's processes are killed one by one and its peers hear of it.
     pub fn kill(target: Target) -> Self {
         Self::new(Fault::Node {
-            fault: hypervisor::Fault::Kill,
+            fault: fault::Fault::Outside(provider::Fault::Kill),
             target,
         })
     }
 
-    /// Returns the fault's name: `power-cut`, `kill`, `stop`, `pause`, `link-down`… or `restart`.
+    /// Returns the fault's name, as in its table, or `restart`.
     pub fn kind(&self) -> &'static str {
         match &self.fault {
             Fault::RestartLoadBalancer => "restart",
-            Fault::Node { fault, .. } => match fault {
-                hypervisor::Fault::PowerCut => "power-cut",
-                hypervisor::Fault::Kill => "kill",
-                hypervisor::Fault::Stop => "stop",
-                hypervisor::Fault::Pause => "pause",
-                hypervisor::Fault::LinkDown => "link-down",
-                hypervisor::Fault::Reset => "reset",
-                hypervisor::Fault::SlowDisk => "slow-disk",
-            },
+            Fault::Node { fault, .. } => fault.name(),
         }
     }
 
@@ -110,13 +104,12 @@ impl Default for Scenario {
 }
 
 /// What is done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// Something happens to a node.
     Node {
         /// What.
-        fault: hypervisor::Fault,
+        fault: fault::Fault,
         /// To which.
         target: Target,
     },
@@ -171,36 +164,5 @@ impl TryFrom<String> for Target {
 impl From<Target> for String {
     fn from(target: Target) -> Self {
         target.to_string()
-    }
-}
-
-/// How much is asked of the cluster while it is watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub struct Load {
-    /// Samples a second of each probe. 20 resolves 50 ms; all probes together then cost under 5 % of a core.
-    pub rate_hz: u32,
-    /// After how many milliseconds a client gives up; 10 000 is what many HTTP clients take.
-    pub timeout_ms: u32,
-}
-
-impl Load {
-    /// Returns the time from one sample of a probe to its next.
-    pub fn period(self) -> Duration {
-        Duration::from_secs(1) / self.rate_hz.max(1)
-    }
-
-    /// Returns after how long a client gives up.
-    pub fn timeout(self) -> Duration {
-        Duration::from_millis(self.timeout_ms.into())
-    }
-}
-
-impl Default for Load {
-    fn default() -> Self {
-        Self {
-            rate_hz: 20,
-            timeout_ms: 10_000,
-        }
     }
 }

@@ -18,11 +18,11 @@ pub(super) async fn subject(site: &Site, api: &Api, etcd: &Etcd) -> Subject {
     let mut versions = BTreeMap::from([
         ("regent".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("kubernetes".to_owned(), site.plan.kubernetes.to_string()),
-        ("tuning".to_owned(), format!("{:?}", site.plan.tuning)),
-        ("driver".to_owned(), format!("{:?}", site.plan.driver)),
+        ("tuning".to_owned(), site.plan.tuning.to_string()),
+        ("driver".to_owned(), site.plan.driver.to_string()),
     ]);
     if let Some(node) = site.plan.nodes.first()
-        && let Ok(Some(accelerator)) = site.hypervisor.accelerator(&node.name).await
+        && let Ok(Some(accelerator)) = site.provider.accelerator(&node.name).await
     {
         versions.insert(ACCELERATOR.to_owned(), accelerator.to_string());
     }
@@ -90,7 +90,8 @@ async fn images(api: &Api) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn digest(text: &str) -> String {
+/// Returns the SHA-256 of a text, in hexadecimal digits.
+pub(super) fn digest(text: &str) -> String {
     let bytes = Sha256::digest(text.as_bytes());
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -62,22 +62,51 @@ pub fn summary(verdict: &Verdict) -> String {
     }
     let _ = writeln!(
         text,
-        "\n  {:<18} {:>8} {:>7} {:>5} {:>9} {:>9} {:>9} {:>9} {:>11}",
-        "probe", "samples", "failed", "slow", "outage", "gap", "p50", "p99", "late (p99)"
+        "\n  {:<18} {:>8} {:>7} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>11}",
+        "probe",
+        "samples",
+        "failed",
+        "slow",
+        "outage",
+        "longest",
+        "gap",
+        "p50",
+        "p99",
+        "late (p99)"
     );
     for (probe, report) in &verdict.probes {
         let _ = writeln!(
             text,
-            "  {:<18} {:>8} {:>7} {:>5} {:>9} {:>9} {:>9} {:>9} {:>11}",
+            "  {:<18} {:>8} {:>7} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>11}",
             probe.title(),
             report.samples,
             report.failed,
             report.slow,
             seconds(report.outage_ms),
+            seconds(report.max_ms),
             seconds(report.longest_gap_ms),
             milliseconds(report.p50_ms),
             milliseconds(report.p99_ms),
             milliseconds(report.late_starts.p99_ms),
+        );
+    }
+    if !verdict.inside.is_empty() {
+        let _ = writeln!(
+            text,
+            "\n  {:<18} {:>9} {:>7} {:>9} {:>16} {:>10}",
+            "inside, worst node", "questions", "failed", "silence", "unanswered, 30 s", "node"
+        );
+    }
+    for (of, report) in &verdict.inside {
+        let _ = writeln!(
+            text,
+            "  {:<18} {:>9} {:>7} {:>9} {:>16} {:>10}",
+            of.title(),
+            report.questions,
+            report.failed,
+            seconds(report.silence_ms),
+            format!("{:.0} %", report.unanswered_share * 100.0),
+            report.node,
         );
     }
     text.push('\n');

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::BudgetCheck;
 use super::evidence::{FaultRecord, Phases, Proof, Subject, Tester};
+use super::inside::Dependency;
 use super::ledger::{Ledger, WatchReport};
 use super::observation::Observation;
 use super::outage::{Latency, Lateness};
 use super::recovery::Recovery;
 use super::sample::Probe;
-use super::scenario::Load;
-use crate::name::ClusterName;
+use crate::name::{ClusterName, NodeName};
+use regent_load::Load;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,6 +56,8 @@ pub struct Verdict {
     pub tester: Tester,
     /// What the clients saw.
     pub probes: BTreeMap<Probe, ProbeReport>,
+    /// What clients inside the cluster went through, on the node that had the worst of it.
+    pub inside: BTreeMap<Dependency, InsideReport>,
     /// What became of the writes.
     pub ledger: Ledger,
     /// What the watch delivered.
@@ -104,6 +107,45 @@ pub struct ProbeReport {
     pub healing: Option<HealingReport>,
     /// How late the samples started: this machine's share in the figures.
     pub late_starts: Lateness,
+}
+
+/// What a client inside the cluster saw of one thing that it depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub struct InsideReport {
+    /// The node that had the worst of it.
+    pub node: NodeName,
+    /// How many questions were asked there.
+    pub questions: u64,
+    /// How many of them had no good answer, or one after more than a second.
+    pub failed: u64,
+    /// The longest time without a good answer, from the fault on.
+    pub silence_ms: f64,
+    /// When that began, from the fault.
+    pub silence_at_ms: f64,
+    /// The share of the questions of the half minute after the fault that had no good answer, on whichever node it was
+    /// highest.
+    pub unanswered_share: f64,
+    /// False if no good answer came any more on some node.
+    pub recovered: bool,
+}
+
+impl InsideReport {
+    /// The worse of two nodes, figure by figure.
+    pub(super) fn worse(self, other: Self) -> Self {
+        let share = self.unanswered_share.max(other.unanswered_share);
+        let recovered = self.recovered && other.recovered;
+        let worse = if other.silence_ms > self.silence_ms {
+            other
+        } else {
+            self
+        };
+        Self {
+            unanswered_share: share,
+            recovered,
+            ..worse
+        }
+    }
 }
 
 /// What one kind of client saw while the node came back.

@@ -3,10 +3,14 @@
 use std::io::ErrorKind;
 
 use super::{Failure, Kind};
-use crate::hypervisor::HypervisorError;
+use crate::fault::FaultError;
+use crate::file::ReadError;
 use crate::image::{ImageError, LockError, ResolveError};
 use crate::lab::{LabError, RemoteError};
+use crate::machine::TRIAL;
 use crate::node::NodeError;
+use crate::ops::OpsError;
+use crate::provider::ProviderError;
 use crate::recipe::RecipeError;
 use crate::site::SiteError;
 use crate::store::{FetchError, StoreError};
@@ -18,41 +22,53 @@ impl From<NodeError> for Failure {
     }
 }
 
-impl From<HypervisorError> for Failure {
-    fn from(error: HypervisorError) -> Self {
+impl From<ProviderError> for Failure {
+    fn from(error: ProviderError) -> Self {
         match error {
-            HypervisorError::DaemonDead | HypervisorError::DaemonDied { .. } => {
+            ProviderError::DaemonDead | ProviderError::DaemonDied { .. } => {
                 Self::operation(error).hint("regent up")
             }
-            HypervisorError::Remote(error) => error.into(),
-            HypervisorError::NoQemu { ref host, .. } => {
+            ProviderError::File(error) => error.into(),
+            ProviderError::Remote(error) => error.into(),
+            ProviderError::NoQemu { ref host, .. } => {
                 let hint = format!("on {host}: apt-get install qemu-system-x86 qemu-utils");
                 Self::machine(error).hint(hint)
             }
-            HypervisorError::QemuOwner { ref host, .. } => {
+            ProviderError::QemuOwner { ref host, .. } => {
                 let hint = format!(
                     "on {host}, in /etc/libvirt/qemu.conf: user = \"root\", group = \"root\", security_driver = \"none\"; then systemctl restart libvirtd"
                 );
                 Self::machine(error).hint(hint)
             }
-            HypervisorError::ForeignPool { ref host, ref pool } => {
+            ProviderError::ForeignPool { ref host, ref pool } => {
                 let hint = format!("on {host}: `virsh pool-dumpxml {pool}` shows it; rename it");
                 Self::operation(error).hint(hint)
             }
-            HypervisorError::Connect { ref uri, .. } if uri.contains("+ssh:") => {
+            ProviderError::Connect { ref uri, .. } if uri.contains("+ssh:") => {
                 Self::operation(error).hint(
                     "libvirt must run there: apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils",
                 )
             }
-            HypervisorError::Connect { .. } => Self::operation(error).hint(
+            ProviderError::Connect { .. } => Self::operation(error).hint(
                 "start it, such as with `systemctl start libvirtd`, or have a libvirt of the lab's own: `connect: private`",
             ),
-            HypervisorError::Lost { .. } => Self::operation(error)
+            ProviderError::Lost { .. } => Self::operation(error)
                 .hint("the nodes live on as long as their host does: `regent up` goes on"),
-            HypervisorError::State { .. } => {
+            ProviderError::State { .. } => {
                 Self::operation(error).hint("`regent status` shows every node's state")
             }
             _ => Self::operation(error),
+        }
+    }
+}
+
+impl From<FaultError> for Failure {
+    fn from(error: FaultError) -> Self {
+        match error {
+            FaultError::Provider(error) => error.into(),
+            FaultError::Node(error) => error.into(),
+            FaultError::Lab(error) => error.into(),
+            FaultError::NoNode(_) | FaultError::Missing { .. } => Self::operation(error),
         }
     }
 }
@@ -76,9 +92,38 @@ impl From<RemoteError> for Failure {
     }
 }
 
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let path = error.path().to_owned();
+        let hint = match (&error, path.file_name().unwrap_or_default()) {
+            (ReadError::Io { source, .. }, _) if source.kind() == ErrorKind::PermissionDenied => {
+                return Self::machine(error).hint("labs are root's: run it with sudo");
+            }
+            (ReadError::Io { .. }, _) => return Self::operation(error),
+            (ReadError::Later { .. }, _) => "use the regent that wrote it, or a later one".to_owned(),
+            (_, "lab.json" | "secrets.json") => {
+                "nothing was written; put back a copy of the file if there is one, else `regent down` removes the lab"
+                    .to_owned()
+            }
+            (_, TRIAL) => format!("`rm {path}`: it is only the memory of a trial, which is done again"),
+            (_, "settings.json") => format!(
+                "`rm {path}`, after which raised settings of this machine stay as they are"
+            ),
+            _ => format!(
+                "nothing was written; put back a copy of the file, or `rm {path}` if nothing that it stands for runs any more"
+            ),
+        };
+        Self::operation(error).hint(hint)
+    }
+}
+
 impl From<LabError> for Failure {
     fn from(error: LabError) -> Self {
         match error {
+            LabError::File(error) => error.into(),
+            LabError::Incomplete { .. } => Self::operation(error).hint(
+                "nothing was written; put back a copy of the file if there is one, else `regent down` removes the lab",
+            ),
             LabError::Missing { package, .. } => {
                 Self::machine(error).hint(format!("apt-get install {package}"))
             }
@@ -95,6 +140,20 @@ impl From<LabError> for Failure {
             LabError::Remote(error) => error.into(),
             LabError::Libvirt { source, .. } => (*source).into(),
             _ => Self::operation(error),
+        }
+    }
+}
+
+impl From<OpsError> for Failure {
+    fn from(error: OpsError) -> Self {
+        match error {
+            OpsError::Lab(error) => error.into(),
+            OpsError::Recipe(error) => error.into(),
+            OpsError::Image(error) => error.into(),
+            OpsError::NotRunning(_) => Self::operation(error).hint("regent up"),
+            OpsError::OtherImage { .. } => Self::usage(error).hint(
+                "use the regent and the lock file that made the lab (a `regent.lock` in the current directory counts before the built-in one), or `regent down` and `regent up` for a new cluster",
+            ),
         }
     }
 }
@@ -131,6 +190,7 @@ impl From<StoreError> for Failure {
         match error {
             StoreError::Tool { mend, .. } => Self::machine(error).hint(mend),
             StoreError::Fetch(error) => error.into(),
+            StoreError::Record(error) => error.into(),
             _ if full => Self::new(Kind::Operation, error)
                 .hint("make room, or put the store elsewhere: REGENT_STORE; what is whole is kept"),
             _ => Self::operation(error),
@@ -165,10 +225,11 @@ impl From<ResolveError> for Failure {
 impl From<SiteError> for Failure {
     fn from(error: SiteError) -> Self {
         match error {
-            SiteError::Hypervisor(error) => error.into(),
+            SiteError::Provider(error) => error.into(),
             SiteError::Node(error) => error.into(),
-            SiteError::NoHostKey(_) => Self::operation(error)
-                .hint("the lab was made for another plan: `regent down`, then `regent up`"),
+            SiteError::NoHostKey(_) => {
+                Self::operation(error).hint("`regent up` makes what the lab lacks")
+            }
         }
     }
 }
@@ -177,13 +238,32 @@ impl From<RecipeError> for Failure {
     fn from(error: RecipeError) -> Self {
         match error {
             RecipeError::Node(error) => error.into(),
+            RecipeError::Lab(error) => (*error).into(),
+            RecipeError::Archive { .. } => Self::operation(error)
+                .hint("put it back, and run `regent up` again"),
             RecipeError::Boot { .. } => Self::operation(error)
                 .hint("all that it said is in nodes/NODE/console.log of the lab's directory, or on another host in /var/lib/regent/volumes"),
-            RecipeError::Hypervisor(error) => error.into(),
-            RecipeError::Changed(_) => Self::usage(error)
-                .hint("`regent down` and `regent up` make a new cluster of the changed file"),
+            RecipeError::Provider(error) => error.into(),
+            RecipeError::Changed(_) => Self::usage(error).hint(
+                "put it back in the file, or make a new cluster of the changed one: `regent down`, `regent up`",
+            ),
+            RecipeError::Several(errors) => Self::several(errors.into_iter().map(Self::from)),
+            RecipeError::Silent { ref node, .. } => {
+                let hint = format!(
+                    "`regent node cut {node}` and `regent up` boot it anew, from its disk"
+                );
+                Self::operation(error).hint(hint)
+            }
             RecipeError::Kubeadm { ref node, .. } => {
                 let hint = format!("the node's journal: regent logs {node}");
+                Self::operation(error).hint(hint)
+            }
+            RecipeError::Kept { .. } => Self::operation(error)
+                .hint("nothing was removed; start the other control-plane nodes (`regent status` shows them), then `regent up` again"),
+            RecipeError::Manifests { .. } => Self::operation(error)
+                .hint("the cluster is up; mend the files, and `regent up` applies them again"),
+            RecipeError::Unregistered { ref node, .. } => {
+                let hint = format!("its kubelet says why: regent logs {node} --unit kubelet");
                 Self::operation(error).hint(hint)
             }
             RecipeError::Connectivity(_)

@@ -40,7 +40,7 @@ pub enum RemoteError {
         said: String,
     },
     /// No answer came.
-    #[error("{host} did not answer within {waited:?}")]
+    #[error("{host} did not answer within {waited:.1?}")]
     Silent {
         /// The host.
         host: String,

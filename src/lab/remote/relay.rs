@@ -201,7 +201,9 @@ mod tests {
         near: impl FnOnce(TcpStream) -> T + Send,
     ) -> Option<T> {
         if !rustix::process::geteuid().is_root() {
-            return None; // Namespaces are root's.
+            // Namespaces are root's.
+            eprintln!("SKIPPED: needs root");
+            return None;
         }
         let directory = tempfile::tempdir().unwrap();
         let socket = Utf8Path::from_path(directory.path()).unwrap().join("far");

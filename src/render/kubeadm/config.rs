@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::document::*;
 use super::{CertificateKey, InitSecrets, JoinSecrets};
 use crate::plan::{NodePlan, NodeRole, Plan};
-use crate::spec::{Driver, Tuning};
+use crate::spec::{Driver, Taint, Tuning, layout};
 use crate::yaml;
 
 /// Writes the file for `kubeadm init` on `node`, and for the phases of it that want one later (`upload-certs`):
@@ -24,6 +24,7 @@ pub fn init(plan: &Plan, node: &NodePlan, secrets: &InitSecrets) -> Result<Strin
                 advertise_address: node.address,
             },
             certificate_key: secrets.certificate_key.as_str(),
+            patches: patches(plan),
             timeouts: timeouts(plan.driver),
         })?,
         yaml::to_string(&cluster(plan))?,
@@ -42,7 +43,7 @@ pub fn join(plan: &Plan, node: &NodePlan, secrets: &JoinSecrets) -> Result<Strin
         discovery: Discovery {
             bootstrap_token: BootstrapTokenDiscovery {
                 token: secrets.token.as_str(),
-                api_server_endpoint: plan.endpoint(),
+                api_server_endpoint: plan.endpoint().to_string(),
                 ca_cert_hashes: [&secrets.ca_hash],
             },
         },
@@ -52,7 +53,14 @@ pub fn join(plan: &Plan, node: &NodePlan, secrets: &JoinSecrets) -> Result<Strin
             },
             certificate_key: secrets.certificate_key.as_ref().map(CertificateKey::as_str),
         }),
+        patches: patches(plan),
         timeouts: timeouts(plan.driver),
+    })
+}
+
+fn patches(plan: &Plan) -> Option<Patches> {
+    (!plan.patches.is_empty()).then_some(Patches {
+        directory: layout::PATCHES,
     })
 }
 
@@ -82,9 +90,39 @@ fn node_registration(plan: &Plan, node: &NodePlan) -> NodeRegistration {
         // Every image is in the node already. With `Never` a missing one would show only later, as a pod.
         image_pull_policy: "IfNotPresent",
         ignore_preflight_errors: ignored_preflight_errors(plan.driver),
-        // Else kubelet may come to report the address of the pods' bridge.
-        kubelet_extra_args: vec![Arg::new("node-ip", node.address)],
+        kubelet_extra_args: kubelet_args(plan, node),
+        taints: taints(node),
     }
+}
+
+fn kubelet_args(plan: &Plan, node: &NodePlan) -> Vec<Arg> {
+    // Else kubelet may come to report the address of the pods' bridge.
+    let mut flags = vec![Arg::new("node-ip", node.address)];
+    if !node.labels.is_empty() {
+        let labels = node.labels.iter();
+        let labels: Vec<_> = labels
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        flags.push(Arg::new("node-labels", labels.join(",")));
+    }
+    flags.extend(args(&plan.extra_args.kubelet));
+    flags
+}
+
+/// What was wished for replaces kubeadm's own taint, so that stands beside it.
+fn taints(node: &NodePlan) -> Option<Vec<Taint>> {
+    let own = Taint {
+        key: "node-role.kubernetes.io/control-plane".to_owned(),
+        value: String::new(),
+        effect: "NoSchedule".to_owned(),
+    };
+    let own = (node.role == NodeRole::ControlPlane).then_some(own);
+    let all = own.into_iter().chain(node.taints.iter().cloned());
+    (!node.taints.is_empty()).then(|| all.collect())
+}
+
+fn args(flags: &BTreeMap<String, String>) -> impl Iterator<Item = Arg> {
+    flags.iter().map(|(name, value)| Arg::new(name, value))
 }
 
 /// What kubeadm's checks may find wrong without stopping.
@@ -122,11 +160,15 @@ fn cluster(plan: &Plan) -> ClusterConfiguration {
         }
     }
     cert_sans.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    cert_sans.extend(plan.extra_sans.iter().cloned());
+    let extra = &plan.extra_args;
+    api_server.extend(args(&extra.api_server));
+    controller_manager.extend(args(&extra.controller_manager));
     ClusterConfiguration {
         meta: Meta::kubeadm("ClusterConfiguration"),
         cluster_name: plan.cluster.to_string(),
         kubernetes_version: format!("v{}", plan.kubernetes),
-        control_plane_endpoint: plan.endpoint(),
+        control_plane_endpoint: plan.endpoint().to_string(),
         networking: Networking {
             pod_subnet: plan.network.pod_subnet,
             service_subnet: plan.network.service_subnet,
@@ -140,6 +182,14 @@ fn cluster(plan: &Plan) -> ClusterConfiguration {
         controller_manager: Component {
             extra_args: controller_manager,
         },
+        scheduler: Component {
+            extra_args: args(&extra.scheduler).collect(),
+        },
+        etcd: (!extra.etcd.is_empty()).then(|| Etcd {
+            local: Component {
+                extra_args: args(&extra.etcd).collect(),
+            },
+        }),
     }
 }
 

@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
+use crate::spec::Taint;
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Meta {
@@ -24,14 +26,14 @@ impl Meta {
 
 #[derive(Serialize)]
 pub(super) struct Arg {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) value: String,
 }
 
 impl Arg {
-    pub(super) fn new(name: &'static str, value: impl ToString) -> Self {
+    pub(super) fn new(name: impl ToString, value: impl ToString) -> Self {
         Self {
-            name,
+            name: name.to_string(),
             value: value.to_string(),
         }
     }
@@ -47,6 +49,8 @@ pub(super) struct InitConfiguration<'a> {
     #[serde(rename = "localAPIEndpoint")]
     pub(super) local_api_endpoint: ApiEndpoint,
     pub(super) certificate_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) patches: Option<Patches>,
     pub(super) timeouts: Timeouts,
 }
 
@@ -69,6 +73,14 @@ pub(super) struct NodeRegistration {
     pub(super) image_pull_policy: &'static str,
     pub(super) ignore_preflight_errors: Vec<&'static str>,
     pub(super) kubelet_extra_args: Vec<Arg>,
+    /// Absent, kubeadm gives control-plane nodes its own, and others none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) taints: Option<Vec<Taint>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Patches {
+    pub(super) directory: &'static str,
 }
 
 #[derive(Serialize)]
@@ -89,6 +101,8 @@ pub(super) struct JoinConfiguration<'a> {
     pub(super) discovery: Discovery<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) control_plane: Option<JoinControlPlane<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) patches: Option<Patches>,
     pub(super) timeouts: Timeouts,
 }
 
@@ -127,6 +141,15 @@ pub(super) struct ClusterConfiguration {
     pub(super) encryption_algorithm: &'static str,
     pub(super) api_server: ApiServer,
     pub(super) controller_manager: Component,
+    #[serde(skip_serializing_if = "Component::is_empty")]
+    pub(super) scheduler: Component,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) etcd: Option<Etcd>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Etcd {
+    pub(super) local: Component,
 }
 
 #[derive(Serialize)]
@@ -149,6 +172,12 @@ pub(super) struct ApiServer {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Component {
     pub(super) extra_args: Vec<Arg>,
+}
+
+impl Component {
+    fn is_empty(&self) -> bool {
+        self.extra_args.is_empty()
+    }
 }
 
 #[derive(Serialize)]

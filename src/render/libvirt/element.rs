@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{ClusterName, NodeName};
+use crate::name::{ClusterName, LabId, NodeName};
 use crate::plan::{NodePlan, Plan};
 
 /// The XML name space of regent's tag in a domain's metadata. A name, nothing is fetched from it.
@@ -15,16 +15,17 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// The tag that makes a domain ours.
-    pub(super) fn of(plan: &Plan, node: &NodePlan) -> Self {
-        Self::tag(plan, &node.name)
+    /// The tag that makes a domain a lab's; without one, in a document that is only shown.
+    pub(super) fn of(lab: Option<&LabId>, plan: &Plan, node: &NodePlan) -> Self {
+        Self::tag(lab, plan, &node.name)
     }
 
     /// The same for what is not a planned node.
-    pub(super) fn tag(plan: &Plan, node: &NodeName) -> Self {
+    pub(super) fn tag(lab: Option<&LabId>, plan: &Plan, node: &NodeName) -> Self {
         Self {
             tag: Tag {
                 xmlns: TAG.into(),
+                lab: lab.cloned(),
                 cluster: plan.cluster.clone(),
                 node: node.clone(),
             },
@@ -36,10 +37,21 @@ impl Metadata {
 pub(super) struct Tag {
     #[serde(rename = "@xmlns:regent")]
     pub(super) xmlns: std::borrow::Cow<'static, str>,
+    #[serde(rename = "@lab", default, skip_serializing_if = "Option::is_none")]
+    pub(super) lab: Option<LabId>,
     #[serde(rename = "@cluster")]
     pub(super) cluster: ClusterName,
     #[serde(rename = "@name")]
     pub(super) node: NodeName,
+}
+
+/// What makes a network a lab's.
+#[derive(Serialize, Deserialize)]
+pub(super) struct NetworkTag {
+    #[serde(rename = "@xmlns:regent")]
+    pub(super) xmlns: std::borrow::Cow<'static, str>,
+    #[serde(rename = "@lab")]
+    pub(super) lab: LabId,
 }
 
 #[derive(Serialize)]

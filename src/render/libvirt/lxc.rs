@@ -4,6 +4,7 @@ use camino::Utf8Path;
 use serde::Serialize;
 
 use super::element::{Interface, Kind, Memory, Metadata};
+use crate::name::LabId;
 use crate::plan::{NodePlan, Plan};
 use crate::xml::{self, XmlError};
 
@@ -12,7 +13,12 @@ use crate::xml::{self, XmlError};
 pub const DATA_DIRECTORIES: [&str; 3] = ["containerd", "etcd", "kubelet"];
 
 /// Writes the document of a node that is a system container. `directory` is the node's directory as libvirt sees it.
-pub fn lxc_domain(plan: &Plan, node: &NodePlan, directory: &Utf8Path) -> Result<String, XmlError> {
+pub fn lxc_domain(
+    lab: Option<&LabId>,
+    plan: &Plan,
+    node: &NodePlan,
+    directory: &Utf8Path,
+) -> Result<String, XmlError> {
     let bind = |source: String, target: String| {
         Device::Filesystem(Filesystem {
             kind: "mount",
@@ -42,7 +48,7 @@ pub fn lxc_domain(plan: &Plan, node: &NodePlan, directory: &Utf8Path) -> Result<
             kind: "lxc",
             name: &node.domain,
             uuid: node.uuid.to_string(),
-            metadata: Metadata::of(plan, node),
+            metadata: Metadata::of(lab, plan, node),
             memory: Memory::of(node),
             vcpu: node.cpus,
             os: Os {

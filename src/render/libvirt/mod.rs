@@ -15,4 +15,4 @@ pub use files::{CONSOLE, CREDENTIALS, DISK, MachineFiles};
 pub use lxc::{DATA_DIRECTORIES, lxc_domain};
 pub use network::network;
 pub use qemu::{Accelerator, DISK_TARGET, Machine, qemu_domain, qemu_link, trial_domain};
-pub use read::{accelerator, interfaces, qemu_owner, tag};
+pub use read::{Owner, accelerator, interfaces, network_tag, qemu_owner, tag};

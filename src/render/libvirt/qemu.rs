@@ -10,7 +10,7 @@ use super::document::{
 };
 use super::element::{Interface, Kind, Link, Memory, Metadata, Model};
 use super::files::{CREDENTIALS, MachineFiles};
-use crate::name::NodeName;
+use crate::name::{LabId, NodeName};
 use crate::plan::{NodePlan, Plan};
 use crate::xml::{self, XmlError};
 
@@ -84,6 +84,7 @@ pub const DISK_TARGET: &str = "vda";
 /// Credentials are files that QEMU reads, handed over by its firmware configuration device (`fw_cfg`), so that no key
 /// stands in the document or among QEMU's arguments, which every user of the host may read.
 pub fn qemu_domain(
+    lab: Option<&LabId>,
     plan: &Plan,
     node: &NodePlan,
     machine: &Machine<'_>,
@@ -105,7 +106,7 @@ pub fn qemu_domain(
             kind: accelerator.domain_type(),
             name: &node.domain,
             uuid: Some(node.uuid.to_string()),
-            metadata: Metadata::of(plan, node),
+            metadata: Metadata::of(lab, plan, node),
             memory: Memory::of(node),
             vcpu: node.cpus,
             sysinfo: Some(Sysinfo {
@@ -201,6 +202,7 @@ fn unwanted<'a>() -> [Device<'a>; 3] {
 /// first process says a word on the console and switches off. It has a node's tag, as node `name`, so that it is found
 /// if it is left behind.
 pub fn trial_domain(
+    lab: Option<&LabId>,
     plan: &Plan,
     name: &NodeName,
     machine: &Machine<'_>,
@@ -213,7 +215,7 @@ pub fn trial_domain(
             kind: accelerator.domain_type(),
             name: &format!("{}-{name}", plan.cluster),
             uuid: None,
-            metadata: Metadata::tag(plan, name),
+            metadata: Metadata::tag(lab, plan, name),
             memory: Memory::mib(256),
             vcpu: 1,
             sysinfo: None,

@@ -3,12 +3,23 @@
 use serde::Deserialize;
 
 use super::Accelerator;
-use super::element::{TAG, Tag};
-use crate::name::{ClusterName, NodeName};
+use super::element::{NetworkTag, TAG, Tag};
+use crate::name::{ClusterName, LabId, NodeName};
 use crate::xml::{self, XmlError};
 
-/// Reads the tag from a domain's document; none if it is not one of ours.
-pub fn tag(domain: &str) -> Option<(ClusterName, NodeName)> {
+/// Whose a domain is, by its tag.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// The lab; none where the first regent made it.
+    pub lab: Option<LabId>,
+    /// Its cluster.
+    pub cluster: ClusterName,
+    /// The node that the domain is.
+    pub node: NodeName,
+}
+
+/// Reads the tag from a domain's document; none if no regent made it.
+pub fn tag(domain: &str) -> Option<Owner> {
     #[derive(Deserialize)]
     struct Document {
         metadata: Holder,
@@ -19,7 +30,25 @@ pub fn tag(domain: &str) -> Option<(ClusterName, NodeName)> {
         node: Tag,
     }
     let tag = xml::from_str::<Document>(domain).ok()?.metadata.node;
-    (tag.xmlns == TAG).then_some((tag.cluster, tag.node))
+    (tag.xmlns == TAG).then_some(Owner {
+        lab: tag.lab,
+        cluster: tag.cluster,
+        node: tag.node,
+    })
+}
+
+/// Reads the lab from a network's document; none if no regent made it, or the first one.
+pub fn network_tag(network: &str) -> Option<LabId> {
+    #[derive(Deserialize)]
+    struct Document {
+        metadata: Holder,
+    }
+    #[derive(Deserialize)]
+    struct Holder {
+        network: NetworkTag,
+    }
+    let tag = xml::from_str::<Document>(network).ok()?.metadata.network;
+    (tag.xmlns == TAG).then_some(tag.lab)
 }
 
 /// Reads the host's ends of a running domain's interfaces from its document.
@@ -115,8 +144,17 @@ mod tests {
     #[test]
     fn the_tag_is_ours_or_none() {
         let ours = format!("<regent:node xmlns:regent='{TAG}' cluster='demo' name='m1'/>");
-        let expected = ("demo".parse().unwrap(), "m1".parse().unwrap());
-        assert_eq!(tag(&document(&ours)), Some(expected));
+        let expected = |lab| Owner {
+            lab,
+            cluster: "demo".parse().unwrap(),
+            node: "m1".parse().unwrap(),
+        };
+        assert_eq!(tag(&document(&ours)), Some(expected(None)));
+        let id = LabId::placeholder();
+        let ours = ours.replace("cluster=", &format!("lab='{id}' cluster="));
+        assert_eq!(tag(&document(&ours)), Some(expected(Some(id.clone()))));
+        // What is no identifier is no tag: it must not pass for one without.
+        assert_eq!(tag(&document(&ours.replace(id.as_str(), "0"))), None);
         assert_eq!(tag(&document("")), None);
         assert_eq!(tag(&document(&ours.replace(TAG, "urn:other"))), None);
         assert_eq!(tag(&document(&ours.replace("demo", "../demo"))), None);

@@ -25,8 +25,8 @@ fn a_good_run_passes() {
         (Ruling::Pass, &Vec::new())
     );
     assert!(verdict.budgets.iter().all(|check| check.held));
-    // One for each probe, and the node's return; no pods were to move.
-    assert_eq!(verdict.budgets.len(), 6);
+    // One for each probe, one for the longest of all requests, three inside, and the node's return; no pods were to move.
+    assert_eq!(verdict.budgets.len(), 10);
 }
 
 #[test]
@@ -226,6 +226,16 @@ fn damaged_evidence_is_named() {
     let path = camino::Utf8Path::from_path(directory.path()).unwrap();
     evidence().write(path).unwrap();
     std::fs::write(path.join("events.jsonl"), "{}\n").unwrap();
+    let error = crate::verify::evaluate(path).unwrap_err().to_string();
+    assert!(
+        error.contains("events.jsonl does not belong to run.json"),
+        "{error}"
+    );
+    // Even where somebody has written the hash anew.
+    let run = std::fs::read_to_string(path.join("run.json")).unwrap();
+    let mut run: serde_json::Value = serde_json::from_str(&run).unwrap();
+    run["files"]["events.jsonl"] = crate::verify::subject::digest("{}\n").into();
+    std::fs::write(path.join("run.json"), run.to_string()).unwrap();
     let error = crate::verify::evaluate(path).unwrap_err().to_string();
     assert!(
         error.ends_with("events.jsonl:1 is no evidence that this regent knows"),

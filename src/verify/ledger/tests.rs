@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use regent_load::{Covered, fate};
+
 use super::*;
 
 fn write(number: u64, fate: Fate) -> Write {
@@ -28,6 +30,7 @@ fn stored(number: u64) -> Stored {
 
 fn delivery(number: u64) -> Delivery {
     Delivery {
+        watch: "m1".to_owned(),
         at: Moment(number * 100 + 20),
         how: How::Added,
         name: format!("w-{number}"),
@@ -36,12 +39,22 @@ fn delivery(number: u64) -> Delivery {
     }
 }
 
+fn covered(server: &str) -> Covered {
+    Covered {
+        server: server.to_owned(),
+        kept: 6,
+        watched: true,
+    }
+}
+
 fn history(writes: Vec<Write>, delivered: &[u64], kept: &[u64]) -> History {
     History {
+        covered: vec![covered("m1")],
         writes,
         deliveries: delivered.iter().copied().map(delivery).collect(),
         interruptions: Vec::new(),
         stored: Some(kept.iter().copied().map(stored).collect()),
+        kept: Vec::new(),
     }
 }
 
@@ -151,6 +164,28 @@ fn a_watch_delivers_once_and_in_order() {
     let mut deleted = history(all(), &[1, 2, 3, 4], &[]);
     deleted.deliveries[1].how = How::Deleted;
     assert_eq!(watch(&deleted).altered, names(&[2]));
+}
+
+#[test]
+fn every_watch_has_to_deliver_everything() {
+    let mut case = history((1..=3).map(acknowledged).collect(), &[1, 2, 3], &[]);
+    case.covered.push(covered("m2"));
+    let found = watch(&case);
+    assert_eq!((found.missed, found.delivered), (names(&[1, 2, 3]), 0));
+    let second = |number: u64, at: u64| Delivery {
+        watch: "m2".to_owned(),
+        at: Moment(at),
+        ..delivery(number)
+    };
+    case.deliveries
+        .extend([second(1, 900_000), second(2, 900_001), second(3, 900_002)]);
+    let found = watch(&case);
+    assert!(found.sound() && found.delivered == 3, "{found:?}");
+    // Its clients waited as long as those of the last.
+    let samples = watch_samples(&case, Moment(5_000_000));
+    assert_eq!(samples[0].end, Moment(900_000));
+    case.deliveries.push(second(3, 900_003));
+    assert_eq!(watch(&case).duplicated, names(&[3]));
 }
 
 #[test]

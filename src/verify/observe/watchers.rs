@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 
 use super::balancer::Journal;
 use super::recorder::{Known, Recorder};
-use crate::hypervisor::{DomainChange, DomainState};
 use crate::node::Node;
+use crate::provider::{DomainChange, DomainState};
 use crate::verify::api::Api;
 use crate::verify::etcd::Etcd;
 use crate::verify::observation::{Occurrence, PodState};

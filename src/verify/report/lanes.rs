@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::verify::clock::Moment;
 use crate::verify::evidence::Evidence;
+use crate::verify::inside::Dependency;
 use crate::verify::ledger::watch_samples;
 use crate::verify::observation::{Occurrence, PodState, ServerState};
-use crate::verify::sample::{Probe, Sample};
+use crate::verify::sample::{Outcome, Probe, Sample};
 
 /// A row of the timeline.
 pub(super) struct Lane {
@@ -56,6 +57,7 @@ pub(super) fn lanes(evidence: &Evidence) -> Vec<Lane> {
         by_key(evidence, node),
         by_key(evidence, domain),
     ];
+    lanes.extend(Dependency::ALL.into_iter().map(|of| inside(evidence, of)));
     lanes.extend(states.into_iter().flatten());
     lanes.extend(pods(evidence));
     lanes
@@ -75,6 +77,26 @@ fn samples(evidence: &Evidence, probe: Probe) -> Lane {
     Lane {
         label: probe.title().to_owned(),
         content: Content::Samples(samples),
+    }
+}
+
+/// What pods on all nodes that were not hit went through, one upon the other.
+fn inside(evidence: &Evidence, of: Dependency) -> Lane {
+    let asked = evidence.inside.iter().filter(|asked| asked.of == of);
+    let samples = asked.map(|asked| Sample {
+        probe: Probe::NewConnection,
+        scheduled: asked.start,
+        start: asked.start,
+        end: asked.end,
+        outcome: match asked.outcome.as_str() {
+            "good" => Outcome::Good,
+            "refused" | "unreachable" => Outcome::Connect,
+            other => other.parse().unwrap_or(Outcome::Body),
+        },
+    });
+    Lane {
+        label: format!("inside: {of}"),
+        content: Content::Samples(samples.collect()),
     }
 }
 

@@ -70,6 +70,7 @@ pub(super) fn page(evidence: &Evidence, verdict: &Verdict) -> Result<String, min
         headline => headline(verdict),
         emulated => is_emulated(verdict),
         probes => probes(verdict),
+        inside => inside(verdict),
         budgets => budgets(verdict),
         facts => facts(verdict),
         events,
@@ -82,6 +83,15 @@ fn probes(verdict: &Verdict) -> Vec<Value> {
     let rows = verdict.probes.iter();
     rows.map(|(probe, report)| context! { title => probe.title(), r => Value::from(Serde(report)) })
         .collect()
+}
+
+fn inside(verdict: &Verdict) -> Vec<Value> {
+    let rows = verdict.inside.iter();
+    rows.map(|(of, report)| {
+        let unanswered = format!("{:.0} %", report.unanswered_share * 100.0);
+        context! { title => of.title(), unanswered, r => Value::from(Serde(report)) }
+    })
+    .collect()
 }
 
 fn budgets(verdict: &Verdict) -> Vec<Value> {

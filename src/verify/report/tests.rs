@@ -95,6 +95,6 @@ fn emulated_times_are_called_so() {
     let said = "(emulated: real machines take other times)";
     assert_eq!(headline(&verdict), format!("{real} {said}"));
     let page = page(&evidence(), &verdict).unwrap();
-    assert_eq!(page.matches("(emulated processors)").count(), 5);
+    assert_eq!(page.matches("(emulated processors)").count(), 6);
     assert!(page.contains(said));
 }

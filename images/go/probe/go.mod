@@ -1,0 +1,3 @@
+module regent/images/probe
+
+go 1.25.0

@@ -1,0 +1,496 @@
+//! What distinguishes one plan from another, in the words and units of `cluster.yaml`. Pure.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::{ImageArchive, NetworkPlan, NodePlan, NodeRole, Plan, PlannedFile};
+use crate::name::NodeName;
+use crate::spec::{Budgets, duration_text, layout};
+
+/// One thing that two plans say differently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its path in `cluster.yaml`, or what else names it.
+    pub key: String,
+    /// What the first plan says.
+    pub now: String,
+    /// What the second says.
+    pub wanted: String,
+    /// Whether a running cluster can become so.
+    pub reach: Reach,
+}
+
+/// Whether a running cluster can become what another plan says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// `up` brings it there.
+    Up,
+    /// It is settled for a cluster's life.
+    Never,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} → {}", self.key, self.now, self.wanted)
+    }
+}
+
+/// Returns what `wanted` says differently from `now`, in the order of the file's keys; nothing if the two are the same.
+/// What follows from another difference is left out: files that name a new node, addresses in another range.
+pub fn difference(now: &Plan, wanted: &Plan) -> Vec<Change> {
+    // Every field by name, so that a new one cannot be forgotten here.
+    let Plan {
+        cluster,
+        kubernetes,
+        tuning,
+        certificates,
+        driver,
+        connect,
+        network,
+        nodes,
+        extra_sans,
+        extra_args,
+        patches,
+        images,
+        manifests,
+        budgets,
+    } = now;
+    let mut found = Found::default();
+    let never = Reach::Never;
+    found.compare("name", cluster, &wanted.cluster, never);
+    found.compare("kubernetes", kubernetes, &wanted.kubernetes, never);
+    for role in [
+        NodeRole::ControlPlane,
+        NodeRole::Worker,
+        NodeRole::LoadBalancer,
+    ] {
+        found.role(role, nodes, &wanted.nodes);
+    }
+    found.compare("loadBalancer.tuning", tuning, &wanted.tuning, never);
+    found.network(network, &wanted.network);
+    let sans = (
+        or_none(extra_sans.clone()),
+        or_none(wanted.extra_sans.clone()),
+    );
+    found.compare("network.extraSans", &sans.0, &sans.1, never);
+    found.compare("hypervisor.driver", driver, &wanted.driver, never);
+    found.compare("hypervisor.connect", connect, &wanted.connect, never);
+    found.compare("certificates", certificates, &wanted.certificates, never);
+    found.compare("kubeadm.extraArgs", extra_args, &wanted.extra_args, never);
+    found.patches(patches, &wanted.patches);
+    // What is left of a node follows from the above, unless another regent made the plan.
+    if found.0.is_empty() {
+        found.identities(nodes, &wanted.nodes);
+        found.files(nodes, &wanted.nodes);
+    }
+    found.images(images, &wanted.images);
+    found.manifests(manifests, &wanted.manifests);
+    found.budgets(budgets, &wanted.budgets);
+    found.0
+}
+
+#[derive(Default)]
+struct Found(Vec<Change>);
+
+impl Found {
+    fn compare<T: PartialEq + fmt::Display>(
+        &mut self,
+        key: impl Into<String>,
+        now: &T,
+        wanted: &T,
+        reach: Reach,
+    ) {
+        if now != wanted {
+            self.add(key, now, wanted, reach);
+        }
+    }
+
+    fn add(
+        &mut self,
+        key: impl Into<String>,
+        now: &impl ToString,
+        wanted: &impl ToString,
+        reach: Reach,
+    ) {
+        self.0.push(Change {
+            key: key.into(),
+            now: now.to_string(),
+            wanted: wanted.to_string(),
+            reach,
+        });
+    }
+
+    fn network(&mut self, now: &NetworkPlan, wanted: &NetworkPlan) {
+        let NetworkPlan {
+            name,
+            bridge,
+            uuid,
+            mac,
+            cidr,
+            gateway,
+            endpoint,
+            pod_subnet,
+            service_subnet,
+        } = now;
+        let never = Reach::Never;
+        self.compare("network.cidr", cidr, &wanted.cidr, never);
+        self.compare("network.podSubnet", pod_subnet, &wanted.pod_subnet, never);
+        self.compare(
+            "network.serviceSubnet",
+            service_subnet,
+            &wanted.service_subnet,
+            never,
+        );
+        if cidr == &wanted.cidr {
+            self.compare("the network's gateway", gateway, &wanted.gateway, never);
+            self.compare("the endpoint's address", endpoint, &wanted.endpoint, never);
+        }
+        self.compare("the network's name", name, &wanted.name, never);
+        self.compare("the network's bridge", bridge, &wanted.bridge, never);
+        self.compare("the network's UUID", uuid, &wanted.uuid, never);
+        self.compare("the network's MAC address", mac, &wanted.mac, never);
+    }
+
+    /// Compares how many nodes a role has, and their sizes.
+    fn role(&mut self, role: NodeRole, now: &[NodePlan], wanted: &[NodePlan]) {
+        let of = |nodes: &[NodePlan]| -> BTreeSet<NodeName> {
+            let nodes = nodes.iter().filter(|node| node.role == role);
+            nodes.map(|node| node.name.clone()).collect()
+        };
+        let (old, new) = (of(now), of(wanted));
+        let reach = match old.is_subset(&new) {
+            true => Reach::Up,
+            false => Reach::Never,
+        };
+        let key = section(role);
+        self.compare(format!("{key}.count"), &old.len(), &new.len(), reach);
+        if old.len() == new.len() && old != new {
+            self.add(key, &list(&old), &list(&new), Reach::Never);
+        }
+        let pairs: Vec<_> = both(now, wanted)
+            .filter(|(node, _)| node.role == role)
+            .collect();
+        self.sizes(&pairs, "memory", |node| node.memory.to_string());
+        self.sizes(&pairs, "cpus", |node| node.cpus.to_string());
+        self.sizes(&pairs, "labels", |node| {
+            let words = node
+                .labels
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"));
+            or_none(words.collect())
+        });
+        self.sizes(&pairs, "taints", |node| {
+            or_none(node.taints.iter().map(ToString::to_string).collect())
+        });
+    }
+
+    /// Compares one measure of a role's nodes: as the role's, where it is the same for all of them.
+    fn sizes(
+        &mut self,
+        pairs: &[(&NodePlan, &NodePlan)],
+        what: &str,
+        measure: impl Fn(&NodePlan) -> String,
+    ) {
+        let measured: Vec<_> = pairs
+            .iter()
+            .map(|(now, wanted)| (measure(now), measure(wanted)))
+            .collect();
+        if let (Some((node, _)), Some(first)) = (pairs.first(), measured.first())
+            && measured.iter().all(|pair| pair == first)
+        {
+            let key = format!("{}.{what}", section(node.role));
+            return self.compare(key, &first.0, &first.1, Reach::Never);
+        }
+        for ((node, _), (now, wanted)) in pairs.iter().zip(&measured) {
+            self.compare(format!("{}'s {what}", node.name), now, wanted, Reach::Never);
+        }
+    }
+
+    fn identities(&mut self, now: &[NodePlan], wanted: &[NodePlan]) {
+        for (now, wanted) in both(now, wanted) {
+            let NodePlan {
+                name,
+                domain,
+                role,
+                number,
+                uuid,
+                mac,
+                address,
+                pod_subnet,
+                // Compared with its role's others, and below.
+                memory: _,
+                cpus: _,
+                labels: _,
+                taints: _,
+                files: _,
+            } = now;
+            let never = Reach::Never;
+            let pods = |net: &Option<ipnet::Ipv4Net>| {
+                net.map_or_else(|| "none".to_owned(), |net| net.to_string())
+            };
+            let roles = (section(*role), section(wanted.role));
+            self.compare(format!("{name}'s role"), &roles.0, &roles.1, never);
+            self.compare(format!("{name}'s domain"), domain, &wanted.domain, never);
+            self.compare(format!("{name}'s number"), number, &wanted.number, never);
+            self.compare(format!("{name}'s UUID"), uuid, &wanted.uuid, never);
+            self.compare(format!("{name}'s MAC address"), mac, &wanted.mac, never);
+            self.compare(format!("{name}'s address"), address, &wanted.address, never);
+            let (old, new) = (pods(pod_subnet), pods(&wanted.pod_subnet));
+            self.compare(format!("{name}'s pods"), &old, &new, never);
+        }
+    }
+
+    fn files(&mut self, now: &[NodePlan], wanted: &[NodePlan]) {
+        let paths: BTreeSet<_> = now
+            .iter()
+            .chain(wanted)
+            .flat_map(|node| node.files.iter().map(|file| &file.path))
+            // Those are compared one by one.
+            .filter(|path| !path.starts_with(layout::PATCHES))
+            .collect();
+        for path in paths {
+            let of = |node: &NodePlan| -> Option<PlannedFile> {
+                node.files.iter().find(|file| file.path == *path).cloned()
+            };
+            let nodes: BTreeSet<_> = both(now, wanted)
+                .filter(|(now, wanted)| of(now) != of(wanted))
+                .map(|(node, _)| node.name.clone())
+                .collect();
+            if !nodes.is_empty() {
+                let key = format!("{path} on {}", list(&nodes));
+                self.add(key, &"as it is", &"as this regent writes it", Reach::Up);
+            }
+        }
+    }
+
+    fn patches(&mut self, now: &[(String, String)], wanted: &[(String, String)]) {
+        for (name, words) in differing(now, wanted) {
+            let key = format!("kubeadm.patches, {name}");
+            self.add(key, &words.0, &words.1, Reach::Never);
+        }
+    }
+
+    fn images(&mut self, now: &[ImageArchive], wanted: &[ImageArchive]) {
+        let of = |all: &[ImageArchive]| {
+            let all = all.iter();
+            all.map(|one| (one.file.to_string(), one.sha256.clone()))
+                .collect::<Vec<_>>()
+        };
+        for (name, words) in differing(&of(now), &of(wanted)) {
+            self.add(format!("images, {name}"), &words.0, &words.1, Reach::Up);
+        }
+    }
+
+    fn manifests(&mut self, now: &[(String, String)], wanted: &[(String, String)]) {
+        for (name, words) in differing(now, wanted) {
+            self.add(format!("manifest {name}"), &words.0, &words.1, Reach::Up);
+        }
+    }
+
+    fn budgets(&mut self, now: &Budgets, wanted: &Budgets) {
+        let (mut now, mut wanted) = (*now, *wanted);
+        let both = now.limits_mut().into_iter().zip(wanted.limits_mut());
+        for (key, (now, wanted)) in Budgets::KEYS.into_iter().zip(both) {
+            let (now, wanted) = (duration_text(*now), duration_text(*wanted));
+            self.compare(format!("budgets.{key}"), &now, &wanted, Reach::Up);
+        }
+    }
+}
+
+/// The files of a directory that differ: name, and how it is and shall be in words.
+fn differing<'a>(
+    now: &'a [(String, String)],
+    wanted: &'a [(String, String)],
+) -> Vec<(&'a String, (&'static str, &'static str))> {
+    let text = |all: &'a [(String, String)], name: &str| {
+        let found = all.iter().find(|(known, _)| known == name);
+        found.map(|(_, text)| text)
+    };
+    let names: BTreeSet<_> = now.iter().chain(wanted).map(|(name, _)| name).collect();
+    let differs = names.into_iter().filter_map(|name| {
+        let words = match (text(now, name), text(wanted, name)) {
+            (Some(now), Some(wanted)) if now == wanted => return None,
+            (Some(_), Some(_)) => ("as applied", "changed"),
+            (Some(_), None) => ("as applied", "gone"),
+            (None, _) => ("not there", "new"),
+        };
+        Some((name, words))
+    });
+    differs.collect()
+}
+
+/// Words in one line; `none` if there are none.
+fn or_none(words: Vec<String>) -> String {
+    match words.is_empty() {
+        true => "none".to_owned(),
+        false => words.join(", "),
+    }
+}
+
+/// The nodes that both have.
+fn both<'a>(
+    now: &'a [NodePlan],
+    wanted: &'a [NodePlan],
+) -> impl Iterator<Item = (&'a NodePlan, &'a NodePlan)> {
+    now.iter().filter_map(|node| {
+        let other = wanted.iter().find(|other| other.name == node.name)?;
+        Some((node, other))
+    })
+}
+
+/// A role's section of `cluster.yaml`.
+fn section(role: NodeRole) -> &'static str {
+    match role {
+        NodeRole::LoadBalancer => "loadBalancer",
+        NodeRole::ControlPlane => "controlPlane",
+        NodeRole::Worker => "workers",
+    }
+}
+
+fn list(names: &BTreeSet<NodeName>) -> String {
+    let names: Vec<_> = names.iter().map(NodeName::as_str).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::plan::{Beside, derive};
+    use crate::spec::{CertificateMode, ClusterSpec, Driver, Memory, Tuning};
+
+    fn spec(change: impl FnOnce(&mut ClusterSpec)) -> ClusterSpec {
+        let mut spec = ClusterSpec::new("demo".parse().unwrap());
+        change(&mut spec);
+        spec
+    }
+
+    fn changes(change: impl FnOnce(&mut ClusterSpec)) -> Vec<(String, Reach)> {
+        let now = derive(&spec(|_| {}), Driver::Lxc, Beside::default());
+        let wanted = derive(&spec(change), Driver::Lxc, Beside::default());
+        let found = difference(&now, &wanted).into_iter();
+        found
+            .map(|change| (change.to_string(), change.reach))
+            .collect()
+    }
+
+    /// In the file's own words and units, never bytes or a type's name.
+    #[test]
+    fn case_words_of_a_difference_are_those_of_the_file() {
+        type Edit = fn(&mut ClusterSpec);
+        let table: [(Edit, &str, Reach); 11] = [
+            (
+                |spec| spec.control_plane.memory = Memory::gib(3),
+                "controlPlane.memory: 2GiB → 3GiB",
+                Reach::Never,
+            ),
+            (
+                |spec| spec.workers.cpus = 4,
+                "workers.cpus: 2 → 4",
+                Reach::Never,
+            ),
+            (
+                |spec| spec.workers.count = 3,
+                "workers.count: 2 → 3",
+                Reach::Up,
+            ),
+            (
+                |spec| spec.workers.count = 1,
+                "workers.count: 2 → 1",
+                Reach::Never,
+            ),
+            (
+                |spec| spec.control_plane.count = 5,
+                "controlPlane.count: 3 → 5",
+                Reach::Up,
+            ),
+            (
+                |spec| spec.load_balancer.tuning = Tuning::KubeadmDocs,
+                "loadBalancer.tuning: fast → kubeadm-docs",
+                Reach::Never,
+            ),
+            (
+                |spec| spec.certificates = CertificateMode::Copy,
+                "certificates: upload → copy",
+                Reach::Never,
+            ),
+            (
+                |spec| spec.network.cidr = "192.168.5.0/24".parse().unwrap(),
+                "network.cidr: 198.18.0.0/24 → 192.168.5.0/24",
+                Reach::Never,
+            ),
+            (
+                |spec| spec.network.pod_subnet = "10.128.0.0/16".parse().unwrap(),
+                "network.podSubnet: 10.244.0.0/16 → 10.128.0.0/16",
+                Reach::Never,
+            ),
+            (
+                |spec| spec.hypervisor.connect = "lxc:///system".parse().unwrap(),
+                "hypervisor.connect: private → lxc:///system",
+                Reach::Never,
+            ),
+            (
+                |spec| spec.budgets.write_outage = Duration::from_millis(1500),
+                "budgets.writeOutage: 3s → 1500ms",
+                Reach::Up,
+            ),
+        ];
+        assert_eq!(changes(|_| {}), []);
+        for (edit, text, reach) in table {
+            assert_eq!(changes(edit), [(text.to_owned(), reach)]);
+        }
+    }
+
+    #[test]
+    fn another_regent_s_files_and_changed_manifests_are_named() {
+        let manifests = |text: &str| vec![("a.yaml".to_owned(), text.to_owned())];
+        let beside = |text: &str| Beside {
+            manifests: manifests(text),
+            patches: vec![("etcd.yaml".to_owned(), text.to_owned())],
+            images: vec![ImageArchive {
+                file: "app.tar".into(),
+                source: "/somewhere/app.tar".into(),
+                sha256: text.to_owned(),
+                names: ["docker.io/library/app:1".to_owned()].into(),
+            }],
+        };
+        let now = derive(&spec(|_| {}), Driver::Lxc, beside("1"));
+        let patched = derive(&spec(|_| {}), Driver::Lxc, beside("2"));
+        assert_eq!(
+            difference(&now, &patched)[0].to_string(),
+            "kubeadm.patches, etcd.yaml: as applied → changed"
+        );
+        let mut loaded = now.clone();
+        loaded.images[0].source = camino::Utf8PathBuf::new();
+        assert_eq!(difference(&now, &loaded), []);
+        loaded.images[0].sha256 = "2".to_owned();
+        let [change] = difference(&now, &loaded).try_into().unwrap();
+        let expected = "images, app.tar: as applied → changed";
+        assert_eq!((&*change.to_string(), change.reach), (expected, Reach::Up));
+        let mut wanted = now.clone();
+        wanted.manifests = manifests("2");
+        wanted.manifests.push(("b.yaml".to_owned(), String::new()));
+        wanted.nodes[1].files[0].content.push('\n');
+        wanted.nodes[2].memory = Memory::gib(4);
+        let texts = |wanted: &Plan| -> Vec<String> {
+            let found = difference(&now, wanted);
+            found.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            texts(&wanted),
+            [
+                "m2's memory: 2GiB → 4GiB",
+                "manifest a.yaml: as applied → changed",
+                "manifest b.yaml: not there → new"
+            ]
+        );
+        wanted.nodes[2].memory = Memory::gib(2);
+        let path = &wanted.nodes[1].files[0].path;
+        let file = format!("{path} on m1: as it is → as this regent writes it");
+        assert_eq!(texts(&wanted)[0], file);
+        wanted.nodes[1].address = "198.18.0.99".parse().unwrap();
+        let address = "m1's address: 198.18.0.21 → 198.18.0.99";
+        assert_eq!(texts(&wanted)[0], address);
+    }
+}

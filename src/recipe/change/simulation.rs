@@ -1,0 +1,136 @@
+//! The whole loop of `up` played on a model of nodes, disks, etcd's membership, CA and API: whatever is damaged from
+//! outside, and wherever regent or a node dies in the middle of an action, `up` ends in the wanted cluster or in an error
+//! that says what to do; it never removes data that is needed, and never costs etcd its quorum.
+
+mod damage;
+mod kubeadm;
+mod model;
+mod seen;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use self::damage::Damage;
+use self::model::{Kill, Model};
+use super::tests::planned;
+use crate::plan::{ImageArchive, Plan};
+use crate::recipe::RecipeError;
+use crate::recipe::up::{Outcome, drive};
+
+/// Runs `up` on the model to its end.
+fn up(model: &Model) -> Result<Outcome, RecipeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(drive(&model.plan, model.recorded.as_ref(), model))
+}
+
+/// Runs `up` until nothing kills it; what the last run said.
+fn up_again(model: &Model) -> Result<Outcome, RecipeError> {
+    loop {
+        let told = up(model);
+        if !model.revive() {
+            return told;
+        }
+    }
+}
+
+fn assert_healthy(model: &Model) {
+    assert_eq!(up(model).unwrap(), Outcome::Unchanged);
+}
+
+fn sizes() -> impl Strategy<Value = (u8, u8)> {
+    prop_oneof![Just((1, 1)), Just((2, 0)), Just((3, 1)), Just((5, 0))]
+}
+
+fn kills() -> impl Strategy<Value = Vec<Kill>> {
+    let kill = (0..40_usize, 0..12_usize, any::<bool>()).prop_map(|(action, stage, node)| Kill {
+        action,
+        stage,
+        node,
+    });
+    prop::collection::vec(kill, 0..3)
+}
+
+/// A plan that makes use of every action.
+fn with_images(control_plane: u8, workers: u8) -> Plan {
+    let mut plan = planned(control_plane, workers);
+    plan.images.push(ImageArchive {
+        file: "app.tar".into(),
+        source: "app.tar".into(),
+        sha256: "00ff".to_owned(),
+        names: ["lab.example.com/app:1".to_owned()].into(),
+    });
+    plan
+}
+
+#[test]
+fn from_nothing_and_back_from_every_point() {
+    for (control_plane, workers) in [(1, 1), (3, 1)] {
+        let plan = with_images(control_plane, workers);
+        let undisturbed = Model::new(&plan);
+        assert_eq!(up(&undisturbed).unwrap(), Outcome::Changed);
+        assert_healthy(&undisturbed);
+        for action in 0..undisturbed.acted() {
+            for stage in 0..12 {
+                for node in [false, true] {
+                    let model = Model::new(&plan);
+                    model.kill(vec![Kill {
+                        action,
+                        stage,
+                        node,
+                    }]);
+                    let told = up_again(&model);
+                    assert!(
+                        told.is_ok(),
+                        "killed at action {action}, stage {stage}, node {node}: {told:?}\n{}",
+                        model.trace()
+                    );
+                    assert_healthy(&model);
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// From nothing, killed here and there.
+    #[test]
+    fn any_interruption_ends_in_the_same_place((control_plane, workers) in sizes(), kills in kills()) {
+        let model = Model::new(&with_images(control_plane, workers));
+        model.kill(kills);
+        let told = up_again(&model);
+        prop_assert!(told.is_ok(), "{told:?}\n{}", model.trace());
+        assert_healthy(&model);
+    }
+
+    /// A running cluster is damaged, regent and nodes die while it is mended.
+    #[test]
+    fn any_damage_is_mended_or_named(
+        (control_plane, workers) in sizes(),
+        damages in prop::collection::vec((any::<Damage>(), any::<Index>()), 1..4),
+        kills in kills(),
+    ) {
+        let model = Model::new(&with_images(control_plane, workers));
+        up(&model).unwrap();
+        for (damage, node) in damages {
+            model.damage(damage, node);
+        }
+        let hopeless = model.hopeless();
+        let mild = kills.iter().all(|kill| !kill.node);
+        model.kill(kills);
+        let told = up_again(&model);
+        match (&told, hopeless) {
+            (Ok(_), _) => assert_healthy(&model),
+            (Err(RecipeError::NotConverging { .. }), _) => {
+                prop_assert!(false, "{told:?}\n{}", model.trace());
+            }
+            (Err(error), None) if mild => {
+                prop_assert!(false, "could be mended: {error}\n{}", model.trace());
+            }
+            (Err(error), _) => prop_assert!(!error.to_string().is_empty()),
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The model: plausible semantics of everything that an action touches. What must never happen is asserted in it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::kubeadm::Stage;
+use crate::etcd::Member;
+use crate::name::NodeName;
+use crate::plan::{NodePlan, NodeRole, Plan};
+use crate::recipe::world::KEYS;
+use crate::recipe::{Action, RecipeError, fingerprint};
+
+/// Where something dies: at the action of that number, after that many of its stages; regent alone, or also the node that
+/// it works on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kill {
+    pub(super) action: usize,
+    pub(super) stage: usize,
+    pub(super) node: bool,
+}
+
+/// A node with its disk.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Machine {
+    pub(super) runs: bool,
+    pub(super) defined: bool,
+    /// It never answers again.
+    pub(super) mute: bool,
+    pub(super) configured: Option<String>,
+    pub(super) files: BTreeSet<String>,
+    pub(super) emptied: bool,
+    pub(super) ca: Option<u64>,
+    pub(super) kubelet: bool,
+    pub(super) balancing: bool,
+    pub(super) loaded: bool,
+    /// The time of its certificates is over.
+    pub(super) ended: bool,
+    /// The stages that a kubeadm which outlived regent has still to do.
+    pub(super) busy: Vec<Stage>,
+    pub(super) data: Option<Data>,
+}
+
+/// etcd's data on a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Data {
+    pub(super) cluster: u64,
+    pub(super) member: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct State {
+    pub(super) machines: BTreeMap<NodeName, Machine>,
+    pub(super) members: Vec<Member>,
+    pub(super) cluster: u64,
+    pub(super) nodes: BTreeMap<String, bool>,
+    pub(super) addons: bool,
+    pub(super) manifests: Option<String>,
+    pub(super) kubeconfig: Option<Option<u64>>,
+    pub(super) drawn: u64,
+    acted: usize,
+    kills: Vec<Kill>,
+    pub(super) dead: bool,
+    trace: String,
+}
+
+/// The model of a lab.
+pub(super) struct Model {
+    pub(super) plan: Plan,
+    pub(super) recorded: Option<Plan>,
+    pub(super) state: RefCell<State>,
+}
+
+impl Model {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            plan: plan.clone(),
+            recorded: None,
+            state: RefCell::default(),
+        }
+    }
+
+    pub(super) fn kill(&self, kills: Vec<Kill>) {
+        let mut state = self.state.borrow_mut();
+        state.kills = kills;
+        state.acted = 0;
+    }
+
+    /// Brings regent back to life, if it died.
+    pub(super) fn revive(&self) -> bool {
+        std::mem::take(&mut self.state.borrow_mut().dead)
+    }
+
+    pub(super) fn acted(&self) -> usize {
+        self.state.borrow().acted
+    }
+
+    pub(super) fn trace(&self) -> String {
+        self.state.borrow().trace.clone()
+    }
+
+    pub(super) fn note(&self, what: &str) {
+        let _ = writeln!(self.state.borrow_mut().trace, "{what}");
+    }
+
+    pub(super) fn planned(&self, node: &NodeName) -> &NodePlan {
+        self.plan.node(node).unwrap()
+    }
+
+    /// Carries out an action up to where something dies.
+    pub(super) fn carry_out(&self, action: &Action) -> Result<(), RecipeError> {
+        let (kill, before) = {
+            let mut state = self.state.borrow_mut();
+            if state.dead {
+                return Err(dead());
+            }
+            let number = state.acted;
+            state.acted += 1;
+            let kill = state.kills.iter().position(|kill| kill.action == number);
+            let kill = kill.map(|at| state.kills.swap_remove(at));
+            let _ = writeln!(state.trace, "{number}. {action} {kill:?}");
+            (kill, state.clone())
+        };
+        self.check(action, &before);
+        let stages = self.stages(action);
+        let told = match kill {
+            Some(kill) if kill.stage < stages.len().max(1) => {
+                let (done, left) = stages.split_at(kill.stage.min(stages.len()));
+                let told = self.go(action, done);
+                self.die(action, left, kill.node);
+                told
+            }
+            kill => {
+                let told = self.go(action, &stages).and_then(|()| self.whole(action));
+                if kill.is_some() {
+                    self.state.borrow_mut().dead = true;
+                }
+                told
+            }
+        };
+        let after = self.state.borrow();
+        let (had, has) = (self.quorum(&before), self.quorum(&after));
+        let killed_node = kill.is_some_and(|kill| kill.node);
+        assert!(
+            !had || has || killed_node,
+            "{action} cost etcd its quorum\n{}",
+            after.trace
+        );
+        told
+    }
+
+    fn go(&self, action: &Action, stages: &[Stage]) -> Result<(), RecipeError> {
+        for stage in stages {
+            self.stage(action.node().unwrap(), *stage)?;
+        }
+        Ok(())
+    }
+
+    /// regent dies; kubeadm goes on, unless its node dies too.
+    fn die(&self, action: &Action, left: &[Stage], node: bool) {
+        let mut state = self.state.borrow_mut();
+        state.dead = true;
+        let Some(machine) = action.node().and_then(|node| state.machines.get_mut(node)) else {
+            return;
+        };
+        if node {
+            (machine.runs, machine.balancing) = (false, false);
+        } else if matches!(
+            action,
+            Action::Init(_)
+                | Action::JoinControlPlane(_)
+                | Action::JoinWorker(_)
+                | Action::Restore(_)
+        ) {
+            let kubeadms = left.iter().filter(|stage| **stage != Stage::Kubeconfig);
+            machine.busy = kubeadms.copied().collect();
+        }
+    }
+
+    /// Actions that are done or not.
+    fn whole(&self, action: &Action) -> Result<(), RecipeError> {
+        if let Action::Await(node) = action {
+            let left = std::mem::take(&mut self.machine(node).busy);
+            // A kubeadm that fails has failed; the next look sees what is there.
+            let _ = self.go(action, &left);
+            return Ok(());
+        }
+        let lives = self.api_lives(&self.state.borrow());
+        let mut guard = self.state.borrow_mut();
+        let state = &mut *guard;
+        let ca = self.authority(state);
+        match action {
+            Action::Start(node) => {
+                let machine = state.machines.entry(node.clone()).or_default();
+                if machine.mute {
+                    return Err(failed(node, "runs and does not answer"));
+                }
+                (machine.runs, machine.defined) = (true, true);
+                machine.kubelet = machine.files.contains("kubelet.conf");
+                machine.busy.clear();
+            }
+            Action::Configure(node) => {
+                let mark = fingerprint::of_node(self.planned(node));
+                state.machines.get_mut(node).unwrap().configured = Some(mark);
+            }
+            Action::Load(node) => state.machines.get_mut(node).unwrap().loaded = true,
+            Action::Renew(node) => state.machines.get_mut(node).unwrap().ended = false,
+            Action::Forget { peer, .. } => state.members.retain(|member| member.peer != *peer),
+            Action::Reset(node) => {
+                let founded = !state.members.is_empty();
+                let machine = state.machines.get_mut(node).unwrap();
+                let spared = !founded && self.planned(node).role == NodeRole::ControlPlane;
+                machine
+                    .files
+                    .retain(|file| spared && file.starts_with("pki/ca."));
+                machine.ca = machine.ca.filter(|_| spared);
+                (machine.data, machine.kubelet) = (None, false);
+                (machine.emptied, machine.ended) = (false, false);
+            }
+            Action::DeleteNode(node) if lives => {
+                state.nodes.remove(node.as_str());
+            }
+            Action::Remove(node) => {
+                state.machines.remove(node);
+            }
+            Action::Balance(node) => {
+                let machine = state.machines.get_mut(node).unwrap();
+                (machine.balancing, machine.ca) = (true, ca);
+            }
+            Action::Kubeconfig(_) => state.kubeconfig = Some(ca),
+            Action::Kubelet(node) => state.machines.get_mut(node).unwrap().kubelet = true,
+            Action::Register(node) if lives => {
+                state.nodes.entry(node.to_string()).or_default();
+            }
+            Action::Mark(node) if lives => {
+                state.nodes.insert(node.to_string(), true);
+            }
+            Action::Manifests if lives => {
+                state.manifests = Some(fingerprint::of_manifests(&self.plan.manifests));
+            }
+            Action::AwaitApi if lives => {}
+            Action::Settle => {
+                drop(guard);
+                let missing = self.missing();
+                if !missing.is_empty() {
+                    return Err(RecipeError::Unhealthy {
+                        after: std::time::Duration::ZERO,
+                        checks: missing,
+                    });
+                }
+            }
+            Action::AwaitEtcd(_)
+            | Action::Connectivity
+            | Action::Authority(_)
+            | Action::Init(_)
+            | Action::Restore(_)
+            | Action::JoinControlPlane(_)
+            | Action::JoinWorker(_)
+            | Action::Await(_) => {}
+            Action::DeleteNode(_)
+            | Action::Register(_)
+            | Action::Mark(_)
+            | Action::Manifests
+            | Action::AwaitApi => {
+                return Err(RecipeError::Mismatch("the API does not answer".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// What no action may ever do, by the truth of the model and not by what regent saw.
+    fn check(&self, action: &Action, state: &State) {
+        let trace = &state.trace;
+        let data = |node: &NodeName| state.machines.get(node).and_then(|machine| machine.data);
+        let counted = |node: &NodeName| {
+            data(node).is_some_and(|data| {
+                let listed = state.members.iter().any(|member| member.id == data.member);
+                data.cluster == state.cluster && listed
+            })
+        };
+        match action {
+            Action::Reset(node) | Action::Remove(node) => {
+                assert!(!counted(node), "{action} removes data that counts\n{trace}");
+                let last = data(node).is_some() && !self.quorum(state);
+                assert!(
+                    !last,
+                    "{action} removes data while nobody else has a quorum\n{trace}"
+                );
+            }
+            Action::Init(node) if data(node).is_none() => {
+                let other = state.machines.values().find_map(|machine| machine.data);
+                assert_eq!(other, None, "{action} begins a second cluster\n{trace}");
+            }
+            Action::Authority(_) => {
+                let other = state
+                    .machines
+                    .values()
+                    .find(|machine| machine.data.is_some());
+                assert!(other.is_none(), "{action} makes a second CA\n{trace}");
+            }
+            _ => {}
+        }
+    }
+
+    fn machine(&self, node: &NodeName) -> std::cell::RefMut<'_, Machine> {
+        std::cell::RefMut::map(self.state.borrow_mut(), |state| {
+            state.machines.get_mut(node).unwrap()
+        })
+    }
+
+    pub(super) fn authority(&self, state: &State) -> Option<u64> {
+        let machines = || {
+            self.plan
+                .control_plane()
+                .filter_map(|node| state.machines.get(&node.name))
+        };
+        machines()
+            .find_map(|machine| machine.data.and(machine.ca))
+            .or_else(|| machines().find_map(|machine| machine.ca))
+    }
+
+    /// The member on a machine, if its etcd runs.
+    pub(super) fn runs<'a>(&self, machine: &Machine, state: &'a State) -> Option<&'a Member> {
+        let data = machine.data.filter(|data| data.cluster == state.cluster)?;
+        let up = machine.runs
+            && !machine.mute
+            && machine.kubelet | !machine.busy.is_empty()
+            && machine.files.contains("manifests/etcd.yaml");
+        let mut members = state.members.iter().filter(|_| up);
+        members.find(|member| member.id == data.member)
+    }
+
+    pub(super) fn quorum(&self, state: &State) -> bool {
+        let voters = state
+            .members
+            .iter()
+            .filter(|member| !member.learner)
+            .count();
+        let up = state
+            .machines
+            .values()
+            .filter_map(|machine| self.runs(machine, state))
+            .filter(|member| !member.learner);
+        // While kubeadm works on a node its etcd has been started by the same kubelet.
+        voters > 0 && up.count() > voters / 2
+    }
+
+    pub(super) fn api_lives(&self, state: &State) -> bool {
+        let balanced = |node: &NodePlan| {
+            let machine = state.machines.get(&node.name);
+            machine.is_some_and(|machine| machine.runs && !machine.mute && machine.balancing)
+        };
+        let serves = |machine: &Machine| {
+            let server = machine.files.contains("manifests/kube-apiserver.yaml");
+            self.runs(machine, state).is_some() && server
+        };
+        self.quorum(state)
+            && self.plan.load_balancers().any(balanced)
+            && state.machines.values().any(serves)
+    }
+}
+
+pub(super) fn dead() -> RecipeError {
+    RecipeError::Mismatch("killed".to_owned())
+}
+
+pub(super) fn failed(node: &NodeName, what: &str) -> RecipeError {
+    RecipeError::Mismatch(format!("{node}: {what}"))
+}
+
+/// Whether a node has all that its etcd could be started with again.
+pub(super) fn restorable(machine: &Machine) -> bool {
+    let keys = KEYS.iter().all(|&file| machine.files.contains(file));
+    machine.data.is_some() && keys
+}
