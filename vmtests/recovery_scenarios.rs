@@ -1,7 +1,6 @@
 //! What was done to nodes by hand, and one `up` that mends it, on the shared cluster. Nothing that was stored is lost.
 
-use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use regent::name::NodeName;
 use regent::node::Node;
@@ -148,7 +147,10 @@ pub async fn case_stale(cluster: &Cluster) -> Seen {
 
 /// One `up`, after which everything holds at once and for a second look, and what was stored is there.
 async fn mended(cluster: &Cluster, word: &str) -> Seen {
-    let took = up(cluster).await?;
+    let begun = Instant::now();
+    let changed = cluster.up().await? == Outcome::Changed;
+    expect(changed, "`up` has something to mend")?;
+    let took = begun.elapsed();
     let status = cluster.regent(&["status", "--json"], 0)?;
     let status: serde_json::Value = serde_json::from_str(&status)?;
     let missing: Vec<_> = status["checks"]
@@ -163,14 +165,6 @@ async fn mended(cluster: &Cluster, word: &str) -> Seen {
     )?;
     cluster.until_noted(word, RECOVERED).await?;
     Ok(format!("up in {took:.1?}"))
-}
-
-/// An `up` that has something to mend; how long it took.
-async fn up(cluster: &Cluster) -> Result<Duration, Box<dyn Error>> {
-    let begun = Instant::now();
-    let changed = cluster.up().await? == Outcome::Changed;
-    expect(changed, "`up` has something to mend")?;
-    Ok(begun.elapsed())
 }
 
 async fn run(cluster: &Cluster, name: &NodeName, script: &str) -> Seen {

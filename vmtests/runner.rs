@@ -15,7 +15,7 @@ use regent::spec::Driver;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench;
-use crate::cluster::{Cluster, Seen};
+use crate::cluster::{Cluster, RECOVERED, Seen};
 use crate::place::{self, Place};
 use crate::program::Program;
 
@@ -270,7 +270,10 @@ fn on_cluster(
             let begun = begin(name);
             let result = unless(interrupted, async {
                 cluster.is_as_planned().await?;
-                run(&cluster).await
+                let seen = run(&cluster).await?;
+                // What it leaves unwell is its own failure, not the next one's.
+                cluster.healthy(RECOVERED).await?;
+                Ok(seen)
             });
             let passed = count.end(name, show, begun, result.await);
             if interrupted.is_cancelled() || (!passed && keep()) {

@@ -331,7 +331,6 @@ async fn a_cluster_that_breaks_its_word_fails(cluster: &Cluster) -> Seen {
             format!("`{reason}` among {:?}", verdict.reasons),
         )?;
     }
-    cluster.healthy(Duration::from_secs(90)).await?;
     Ok(verdict.reasons.join("; "))
 }
 
