@@ -12,7 +12,7 @@ use crate::node::NodeFile;
 use crate::plan::NodeRole;
 use crate::recipe::kubeadm::{self, Run};
 use crate::recipe::lookup::{planned, session};
-use crate::recipe::world::CONTROL_PLANE;
+use crate::recipe::world::{CONTROL_PLANE, DERIVED, STATIC_PODS};
 use crate::recipe::{RecipeError, membership};
 use crate::render;
 use crate::render::kubeadm::{CertificateKey, InitSecrets, JoinSecrets, Token};
@@ -43,7 +43,7 @@ pub async fn member(site: &Site) -> Result<NodeName, RecipeError> {
     let whole = format!(
         "cd /etc/kubernetes\nfor file in {}; do test -s $file; done\nls /var/lib/etcd/member/wal/*.wal >/dev/null 2>&1\n\
          ! systemctl is-active -q regent-kubeadm",
-        CONTROL_PLANE.join(" ")
+        CONTROL_PLANE.concat().join(" ")
     );
     let mut last = None;
     for node in site.plan.control_plane() {
@@ -89,7 +89,7 @@ pub(super) async fn make_authority(site: &Site, node: &NodeName) -> Result<(), R
         Run {
             what: "kubeadm init phase certs ca",
             arguments,
-            then: "true",
+            then: None,
             config,
             api: None,
         },
@@ -117,7 +117,7 @@ pub(super) async fn init(site: &Site, node: &NodeName) -> Result<JoinSecrets, Re
         Run {
             what: "kubeadm init",
             arguments,
-            then: "true",
+            then: None,
             config,
             api: Some(planned(site, node)?.address),
         },
@@ -157,7 +157,7 @@ pub(super) async fn fetch_kubeconfig(site: &Site, node: &NodeName) -> Result<(),
         let run = Run {
             what: "kubeadm certs renew admin.conf",
             arguments: "certs renew admin.conf --config CONFIG",
-            then: "true",
+            then: None,
             config: init_config(site, node, &draw()?)?,
             api: None,
         };
@@ -188,7 +188,7 @@ pub(super) async fn mint(site: &Site) -> Result<JoinSecrets, RecipeError> {
     let run = Run {
         what: "kubeadm init phase upload-certs",
         arguments,
-        then: "true",
+        then: None,
         config,
         api: None,
     };
@@ -212,7 +212,7 @@ pub(super) async fn join(
     let run = Run {
         what: "kubeadm join",
         arguments: "join --config CONFIG",
-        then: "true",
+        then: None,
         config,
         api: (plan.role == NodeRole::ControlPlane).then_some(plan.address),
     };
@@ -220,38 +220,39 @@ pub(super) async fn join(
 }
 
 /// kubeadm takes an empty file, or one half of a pair, for a damaged one, and stops. It makes what is missing altogether.
+/// Arguments: the certificates that have a key beside them. Prints the files of the static pods that are left.
 const CLEAR: &str = "
 cd /etc/kubernetes
 for file in *.conf manifests/*.yaml /var/lib/kubelet/config.yaml; do [ -s \"$file\" ] || rm -f \"$file\"; done
-cd pki
-for pair in apiserver apiserver-etcd-client apiserver-kubelet-client front-proxy-client \
-    etcd/healthcheck-client etcd/peer etcd/server; do
-    { [ -s $pair.crt ] && [ -s $pair.key ]; } || rm -f $pair.crt $pair.key
+for crt; do
+    key=${crt%.crt}.key
+    { [ -s $crt ] && [ -s $key ]; } || rm -f $crt $key
 done
-[ -s sa.pub ] || openssl pkey -in sa.key -pubout -out sa.pub
-ls ../manifests
+[ -s pki/sa.pub ] || openssl pkey -in pki/sa.key -pubout -out pki/sa.pub
+ls manifests/*.yaml 2>/dev/null || true
 ";
 
-/// What writes each static pod. One that is there stays as it is: that of a node which joined names its etcd's peers, and
-/// another one would have etcd start again.
-const STATIC_PODS: [(&str, &str); 4] = [
-    ("etcd.yaml", "etcd"),
-    ("kube-apiserver.yaml", "control-plane/apiserver"),
-    (
-        "kube-controller-manager.yaml",
-        "control-plane/controller-manager",
-    ),
-    ("kube-scheduler.yaml", "control-plane/scheduler"),
-];
+/// kubeadm's phase that writes a static pod's file: `etcd`, `control-plane/apiserver`.
+fn phase(file: &str) -> String {
+    let pod = file
+        .trim_start_matches("manifests/")
+        .trim_end_matches(".yaml");
+    match pod.strip_prefix("kube-") {
+        Some(part) => format!("control-plane/{part}"),
+        None => pod.to_owned(),
+    }
+}
 
 /// Makes anew what is missing of kubeadm's around etcd's data: certificates of the keys that are there, kubeconfigs,
-/// static pods, kubelet. Each phase takes what is there; none touches the data or the API.
+/// static pods, kubelet. Each phase takes what is there; none touches the data or the API. A static pod that is there stays
+/// as it is: that of a node which joined names its etcd's peers, and another one would have etcd start again.
 pub(super) async fn restore(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
-    let left = session(site, node)?.script(CLEAR).run().await?;
-    let written = STATIC_PODS
-        .iter()
-        .filter(|(file, _)| left.lines().any(|line| line == *file));
-    let written: String = written.map(|(_, phase)| format!(",{phase}")).collect();
+    let certificates = DERIVED.iter().filter(|file| file.ends_with(".crt"));
+    let clear = ["sh", "-eu", "-c", CLEAR, "clear"].into_iter();
+    let clear = session(site, node)?.command(clear.chain(certificates.copied()));
+    let left = clear.run().await?;
+    let left = left.lines().filter(|file| STATIC_PODS.contains(file));
+    let written: String = left.map(|file| format!(",{}", phase(file))).collect();
     let arguments = format!(
         "init --config CONFIG --skip-phases=\
             preflight,upload-config,upload-certs,mark-control-plane,bootstrap-token,kubelet-finalize,addon,\
@@ -263,7 +264,7 @@ pub(super) async fn restore(site: &Site, node: &NodeName) -> Result<(), RecipeEr
         Run {
             what: "kubeadm init phase",
             arguments: &arguments,
-            then: "true",
+            then: None,
             config: init_config(site, node, &draw()?)?,
             api: None,
         },
@@ -288,8 +289,10 @@ pub(super) async fn renew(site: &Site, node: &NodeName) -> Result<(), RecipeErro
     let run = Run {
         what: "kubeadm certs renew",
         arguments: "certs renew all --config CONFIG",
-        then: "kubeadm init phase kubeconfig kubelet --config /run/regent/kubeadm.yaml; \
+        then: Some(
+            "kubeadm init phase kubeconfig kubelet --config CONFIG; \
             pkill -KILL -x \"kube-(apiserver|controller|scheduler)\"; systemctl restart kubelet",
+        ),
         config: init_config(site, node, &draw()?)?,
         api: None,
     };

@@ -29,8 +29,8 @@ pub(super) struct Run<'a> {
     pub(super) what: &'static str,
     /// Arguments after `kubeadm`; `CONFIG` stands for the path of the configuration file.
     pub(super) arguments: &'a str,
-    /// What is done after it has succeeded, whether or not regent lives; without single quotes.
-    pub(super) then: &'static str,
+    /// What is done after it has succeeded, whether or not regent lives; `CONFIG` as above, without single quotes.
+    pub(super) then: Option<&'static str>,
     /// The configuration file's text; holds secrets.
     pub(super) config: String,
     /// The address of the API server that the node's kubelet is about to start, if it is.
@@ -59,13 +59,14 @@ pub(super) async fn run(site: &Site, node: &NodeName, run: Run<'_>) -> Result<()
         Driver::Lxc => "true",
         Driver::Qemu => "sync",
     };
-    let arguments = run.arguments.replace("CONFIG", CONFIG);
-    let then = run.then;
+    let then = run.then.map(|then| format!(" && {{ {then}; }}"));
+    let kubeadm = format!("kubeadm {}{}", run.arguments, then.unwrap_or_default());
+    let kubeadm = kubeadm.replace("CONFIG", CONFIG);
     let script = format!(
         "mkdir -p /var/log/regent\n\
          systemctl reset-failed regent-kubeadm 2>/dev/null || true\n\
          systemd-run --quiet --wait --collect --unit=regent-kubeadm -p Environment=HOME=/root sh -c \
-         '{nudge} status=0; {{ kubeadm {arguments} && {{ {then}; }}; }} >/var/log/regent/kubeadm.log 2>&1 || status=$?; rm -f {CONFIG}; \
+         '{nudge} status=0; {{ {kubeadm}; }} >/var/log/regent/kubeadm.log 2>&1 || status=$?; rm -f {CONFIG}; \
          {settle}; exit $status'\n"
     );
     let output = session.script(script).deadline(KUBEADM).output().await?;

@@ -154,17 +154,20 @@ pub(super) const WORKER: [&str; 4] = [
     "/var/lib/kubelet/pki/kubelet-client-current.pem",
 ];
 
-/// What kubeadm leaves on a control-plane node, beside etcd's data.
-pub(super) const CONTROL_PLANE: [&str; 31] = [
-    "admin.conf",
-    "controller-manager.conf",
-    "kubelet.conf",
-    "scheduler.conf",
-    KUBELET,
+/// The kubeconfigs of a control-plane node, but for kubelet's.
+pub(super) const KUBECONFIGS: [&str; 3] =
+    ["admin.conf", "controller-manager.conf", "scheduler.conf"];
+
+/// The static pods of a control-plane node.
+pub(super) const STATIC_PODS: [&str; 4] = [
     "manifests/etcd.yaml",
     "manifests/kube-apiserver.yaml",
     "manifests/kube-controller-manager.yaml",
     "manifests/kube-scheduler.yaml",
+];
+
+/// What kubeadm can make everything else of.
+pub(super) const KEYS: [&str; 7] = [
     "pki/ca.crt",
     "pki/ca.key",
     "pki/etcd/ca.crt",
@@ -172,6 +175,10 @@ pub(super) const CONTROL_PLANE: [&str; 31] = [
     "pki/front-proxy-ca.crt",
     "pki/front-proxy-ca.key",
     "pki/sa.key",
+];
+
+/// The keys and certificates that it makes of [`KEYS`], each certificate with its key.
+pub(super) const DERIVED: [&str; 15] = [
     "pki/sa.pub",
     "pki/apiserver.crt",
     "pki/apiserver.key",
@@ -189,15 +196,13 @@ pub(super) const CONTROL_PLANE: [&str; 31] = [
     "pki/etcd/server.key",
 ];
 
-/// Of those, what kubeadm can make all others of.
-pub(super) const KEYS: [&str; 7] = [
-    "pki/ca.crt",
-    "pki/ca.key",
-    "pki/etcd/ca.crt",
-    "pki/etcd/ca.key",
-    "pki/front-proxy-ca.crt",
-    "pki/front-proxy-ca.key",
-    "pki/sa.key",
+/// What kubeadm leaves on a control-plane node, beside etcd's data.
+pub(super) const CONTROL_PLANE: [&[&str]; 5] = [
+    &KUBECONFIGS,
+    &["kubelet.conf", KUBELET],
+    &STATIC_PODS,
+    &KEYS,
+    &DERIVED,
 ];
 
 impl Kubeadm {
@@ -207,7 +212,7 @@ impl Kubeadm {
         let any = || self.files.iter().any(|file| !file.starts_with("pki/"));
         let (whole, begun) = match role {
             NodeRole::LoadBalancer => return Stage::Blank,
-            NodeRole::ControlPlane => (self.data && self.has(&CONTROL_PLANE), any()),
+            NodeRole::ControlPlane => (self.data && self.has(&CONTROL_PLANE.concat()), any()),
             NodeRole::Worker => (self.has(&WORKER), !self.files.is_empty()),
         };
         let begun = begun || self.data || self.emptied;

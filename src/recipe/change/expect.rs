@@ -206,16 +206,16 @@ impl World {
         let Some(planned) = wanted.node(node) else {
             return;
         };
-        let files: &[&str] = match planned.role {
-            NodeRole::LoadBalancer => &[],
-            NodeRole::ControlPlane => &CONTROL_PLANE,
-            NodeRole::Worker => &WORKER,
+        let files = match planned.role {
+            NodeRole::LoadBalancer => Vec::new(),
+            NodeRole::ControlPlane => CONTROL_PLANE.concat(),
+            NodeRole::Worker => WORKER.to_vec(),
         };
         let ca = self.ca(wanted);
         let guest = self.guest_mut(node);
         guest.ca.get_or_insert(ca);
         (guest.kubeadm.busy, guest.kubeadm.emptied) = (false, false);
-        guest.kubeadm.files = files.iter().map(|&file| file.to_owned()).collect();
+        guest.kubeadm.files = files.into_iter().map(str::to_owned).collect();
         guest.kubeadm.data = planned.role == NodeRole::ControlPlane;
         guest.kubelet = planned.role != NodeRole::LoadBalancer;
     }

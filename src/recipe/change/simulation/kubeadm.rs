@@ -4,7 +4,7 @@ use super::model::{Data, Model, failed};
 use crate::etcd::{self, Member};
 use crate::name::NodeName;
 use crate::plan::NodeRole;
-use crate::recipe::world::KUBELET;
+use crate::recipe::world::{DERIVED, KEYS, KUBECONFIGS, KUBELET, STATIC_PODS};
 use crate::recipe::{Action, RecipeError};
 
 /// One stage of an action, after which something may die.
@@ -23,48 +23,16 @@ pub(super) enum Stage {
     Kubeconfig,
 }
 
-const FIRST: [&str; 5] = [
-    "pki/etcd/ca.crt",
-    "pki/etcd/ca.key",
-    "pki/front-proxy-ca.crt",
-    "pki/front-proxy-ca.key",
-    "pki/sa.key",
-];
-const LEAVES: [&str; 15] = [
-    "pki/sa.pub",
-    "pki/apiserver.crt",
-    "pki/apiserver.key",
-    "pki/apiserver-etcd-client.crt",
-    "pki/apiserver-etcd-client.key",
-    "pki/apiserver-kubelet-client.crt",
-    "pki/apiserver-kubelet-client.key",
-    "pki/front-proxy-client.crt",
-    "pki/front-proxy-client.key",
-    "pki/etcd/healthcheck-client.crt",
-    "pki/etcd/healthcheck-client.key",
-    "pki/etcd/peer.crt",
-    "pki/etcd/peer.key",
-    "pki/etcd/server.crt",
-    "pki/etcd/server.key",
-];
-const CONFIGS: [&str; 3] = ["admin.conf", "controller-manager.conf", "scheduler.conf"];
-const PODS: [&str; 4] = [
-    "manifests/etcd.yaml",
-    "manifests/kube-apiserver.yaml",
-    "manifests/kube-controller-manager.yaml",
-    "manifests/kube-scheduler.yaml",
-];
-
 impl Model {
     pub(super) fn stages(&self, action: &Action) -> Vec<Stage> {
         match action {
             Action::Authority(_) => vec![Stage::Authority],
             Action::Init(_) => vec![
-                Stage::Files(&FIRST),
-                Stage::Files(&LEAVES),
-                Stage::Files(&CONFIGS),
+                Stage::Files(&KEYS),
+                Stage::Files(&DERIVED),
+                Stage::Files(&KUBECONFIGS),
                 Stage::Files(&["kubelet.conf", KUBELET]),
-                Stage::Files(&PODS),
+                Stage::Files(&STATIC_PODS),
                 Stage::Found,
                 Stage::Kubelet,
                 Stage::Known,
@@ -74,11 +42,11 @@ impl Model {
             ],
             Action::JoinControlPlane(_) => vec![
                 Stage::Authority,
-                Stage::Files(&FIRST),
-                Stage::Files(&LEAVES),
-                Stage::Files(&CONFIGS),
+                Stage::Files(&KEYS),
+                Stage::Files(&DERIVED),
+                Stage::Files(&KUBECONFIGS),
                 Stage::Files(&["bootstrap-kubelet.conf"]),
-                Stage::Files(&PODS),
+                Stage::Files(&STATIC_PODS),
                 Stage::Listed,
                 Stage::Data,
                 Stage::Promote,
@@ -98,9 +66,9 @@ impl Model {
                 Stage::Known,
             ],
             Action::Restore(_) => vec![
-                Stage::Files(&LEAVES),
-                Stage::Files(&CONFIGS),
-                Stage::Files(&PODS),
+                Stage::Files(&DERIVED),
+                Stage::Files(&KUBECONFIGS),
+                Stage::Files(&STATIC_PODS),
                 Stage::Files(&["kubelet.conf", KUBELET]),
                 Stage::Kubelet,
             ],
