@@ -62,7 +62,7 @@ impl ClusterFile {
         Self::read_with(path, machine, auto, true)
     }
 
-    /// The same without what stands beside the file: neither manifests nor patches are looked at.
+    /// The same without what stands beside the file: neither manifests nor patches nor archives are looked at.
     ///
     /// # Errors
     /// When the file cannot be read or is wrong.

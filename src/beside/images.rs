@@ -7,7 +7,7 @@ use std::io::{self, BufReader, Read};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
-use super::{BesideError, Mistake, unreadable};
+use super::{BesideError, Mistake, sound, unreadable};
 use crate::plan::ImageArchive;
 use crate::store::{Sha256, Sha256Writer};
 
@@ -52,17 +52,10 @@ pub(super) fn read(
                 sha256: sha256.to_string(),
                 names,
             }),
-            Err(message) => mistakes.push(Mistake {
-                file: path,
-                line: 0,
-                message,
-            }),
+            Err(message) => mistakes.push(Mistake::of_file(&path, message)),
         }
     }
-    match mistakes.is_empty() {
-        true => Ok(found),
-        false => Err(BesideError::Wrong(mistakes)),
-    }
+    sound(found, mistakes)
 }
 
 /// The archive's hash and the names of its images, or what is wrong with it.

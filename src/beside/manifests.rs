@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 use serde_json::Value;
 
-use super::{BesideError, Mistake, unreadable};
+use super::{BesideError, Mistake, entries, sound, unreadable};
 use crate::yaml;
 
 /// Reads the manifests of `directory`, beside a cluster's file: name and text, in the order of their names whatever the
@@ -26,20 +26,15 @@ pub(super) fn read(
         return Err(BesideError::Own(directory.to_owned()));
     }
     let (mut manifests, mut mistakes) = (Vec::new(), Vec::new());
-    for entry in directory.read_dir_utf8().map_err(unreadable(directory))? {
-        let path = entry.map_err(unreadable(directory))?.into_path();
-        let name = path.file_name().unwrap_or_default().to_owned();
+    for (name, path) in entries(directory)? {
         if matches!(
             &*name,
             "kustomization.yaml" | "kustomization.yml" | "Kustomization"
         ) {
-            mistakes.push(Mistake {
-                file: path.clone(),
-                line: 0,
-                message: format!(
-                    "a kustomization is not applied; write out what it makes: kubectl kustomize {directory} > all.yaml"
-                ),
-            });
+            let message = format!(
+                "a kustomization is not applied; write out what it makes: kubectl kustomize {directory} > all.yaml"
+            );
+            mistakes.push(Mistake::of_file(&path, message));
         } else if matches!(path.extension(), Some("yaml" | "yml" | "json")) {
             let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
             mistakes.extend(check(&path, &text));
@@ -47,18 +42,10 @@ pub(super) fn read(
         }
     }
     if manifests.is_empty() && mistakes.is_empty() {
-        mistakes.push(Mistake {
-            file: directory.to_owned(),
-            line: 0,
-            message: "it has no file that ends in .yaml, .yml or .json".to_owned(),
-        });
+        let lacks = "it has no file that ends in .yaml, .yml or .json";
+        mistakes.push(Mistake::of_file(directory, lacks));
     }
-    if !mistakes.is_empty() {
-        mistakes.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-        return Err(BesideError::Wrong(mistakes));
-    }
-    manifests.sort();
-    Ok(manifests)
+    sound(manifests, mistakes)
 }
 
 /// What of a file could never be applied.
@@ -73,10 +60,8 @@ fn check(path: &Utf8Path, text: &str) -> Vec<Mistake> {
         Err(error) => return vec![mistake(error.line, format!("not YAML: {}", error.message))],
     };
     if documents.is_empty() {
-        return vec![mistake(
-            0,
-            "it says nothing; remove it, or rename it".to_owned(),
-        )];
+        let lacks = "it says nothing; remove it, or rename it";
+        return vec![Mistake::of_file(path, lacks)];
     }
     let wrong = documents
         .iter()

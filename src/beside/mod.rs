@@ -24,6 +24,16 @@ pub struct Mistake {
     pub message: String,
 }
 
+impl Mistake {
+    fn of_file(file: &Utf8Path, message: impl Into<String>) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: 0,
+            message: message.into(),
+        }
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -88,4 +98,22 @@ pub fn read(spec: &ClusterSpec, path: &Utf8Path) -> Result<Beside, BesideError> 
 fn unreadable(path: &Utf8Path) -> impl FnOnce(io::Error) -> BesideError {
     let path = path.to_owned();
     move |source| BesideError::Read { path, source }
+}
+
+/// What a directory holds, in the order of the names whatever the locale.
+fn entries(directory: &Utf8Path) -> Result<Vec<(String, Utf8PathBuf)>, BesideError> {
+    let named = |entry: camino::Utf8DirEntry| (entry.file_name().to_owned(), entry.into_path());
+    let entries = directory.read_dir_utf8().map_err(unreadable(directory))?;
+    let entries: io::Result<Vec<_>> = entries.map(|entry| entry.map(named)).collect();
+    let mut entries = entries.map_err(unreadable(directory))?;
+    entries.sort();
+    Ok(entries)
+}
+
+/// What was found, unless something of it is wrong.
+fn sound<T>(found: T, mistakes: Vec<Mistake>) -> Result<T, BesideError> {
+    match mistakes.is_empty() {
+        true => Ok(found),
+        false => Err(BesideError::Wrong(mistakes)),
+    }
 }

@@ -4,7 +4,7 @@
 use camino::Utf8Path;
 use serde_json::Value;
 
-use super::{BesideError, Mistake, unreadable};
+use super::{BesideError, Mistake, entries, sound, unreadable};
 use crate::yaml;
 
 /// What kubeadm patches (`cmd/kubeadm/app/util/patches` of 1.35).
@@ -32,9 +32,7 @@ enum Kind {
 /// When something cannot be read, or kubeadm would ignore it or fail on it.
 pub(super) fn read(directory: &Utf8Path) -> Result<Vec<(String, String)>, BesideError> {
     let (mut patches, mut mistakes) = (Vec::new(), Vec::new());
-    for entry in directory.read_dir_utf8().map_err(unreadable(directory))? {
-        let path = entry.map_err(unreadable(directory))?.into_path();
-        let name = path.file_name().unwrap_or_default().to_owned();
+    for (name, path) in entries(directory)? {
         if name.starts_with('.') {
             continue;
         }
@@ -58,18 +56,10 @@ pub(super) fn read(directory: &Utf8Path) -> Result<Vec<(String, String)>, Beside
         }
     }
     if patches.is_empty() && mistakes.is_empty() {
-        mistakes.push(Mistake {
-            file: directory.to_owned(),
-            line: 0,
-            message: "it has no patch, such as `kube-apiserver.yaml`".to_owned(),
-        });
+        let lacks = "it has no patch, such as `kube-apiserver.yaml`";
+        mistakes.push(Mistake::of_file(directory, lacks));
     }
-    if !mistakes.is_empty() {
-        mistakes.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-        return Err(BesideError::Wrong(mistakes));
-    }
-    patches.sort();
-    Ok(patches)
+    sound(patches, mistakes)
 }
 
 /// What a file's name says: `TARGET[SUFFIX][+TYPE].EXTENSION`.

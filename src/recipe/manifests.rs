@@ -68,7 +68,6 @@ async fn apply_all(
     manifests: &[(String, String)],
 ) -> Result<(), RecipeError> {
     let begun = Instant::now();
-    let brought = namespaces(manifests);
     let mut left: Vec<&str> = manifests.iter().map(|(name, _)| name.as_str()).collect();
     loop {
         let mut refused = Vec::new();
@@ -80,6 +79,7 @@ async fn apply_all(
         if refused.is_empty() {
             return Ok(());
         }
+        let brought = namespaces(manifests);
         let hopeless = refused.iter().any(|(_, said)| !may_pass(said, &brought));
         if hopeless || begun.elapsed() > SERVED {
             let mut all = Vec::new();

@@ -31,11 +31,11 @@ pub struct NotYaml {
 /// At the first that is not YAML.
 pub fn documents(text: &str) -> Result<Vec<Document<'_>>, NotYaml> {
     let mut found = Vec::new();
-    for (before, part) in parts(text) {
+    for (before, text) in parts(text) {
         let options = serde_saphyr::options! {
             budget: serde_saphyr::budget! { max_nodes: MAX_NODES },
         };
-        let read = serde_saphyr::from_str_with_options::<Value>(part, options);
+        let read = serde_saphyr::from_str_with_options::<Value>(text, options);
         let value = read.map_err(|error| {
             let line = error.location().map_or(1, |at| at.line());
             let message = error.to_string();
@@ -49,8 +49,7 @@ pub fn documents(text: &str) -> Result<Vec<Document<'_>>, NotYaml> {
                 let line = line.trim();
                 line.is_empty() || line.starts_with('#') || line.starts_with("---")
             };
-            let line = before + part.lines().take_while(empty).count() + 1;
-            let text = part;
+            let line = before + text.lines().take_while(empty).count() + 1;
             found.push(Document { line, value, text });
         }
     }
