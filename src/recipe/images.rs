@@ -6,6 +6,7 @@ use crate::name::NodeName;
 use crate::plan::ImageArchive;
 use crate::recipe::RecipeError;
 use crate::recipe::lookup::{planned, session};
+use crate::recipe::observe::{Patience, look};
 use crate::site::Site;
 
 /// Over a link of 4 MB a second, unpacked on a slow disk.
@@ -34,9 +35,12 @@ done
 
 /// Loads the archives that the node does not have.
 pub(super) async fn load(site: &Site, name: &NodeName) -> Result<(), RecipeError> {
-    planned(site, name)?;
+    let patience = Patience::to_act(site.plan.driver);
+    let seen = look::at(session(site, name)?, planned(site, name)?, true, patience).await;
     for archive in &site.plan.images {
-        import(site, name, archive).await?;
+        if !seen.as_ref().is_ok_and(|guest| guest.loaded(archive)) {
+            import(site, name, archive).await?;
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! part that lives takes to answer.
 
 mod api;
-mod look;
+pub(super) mod look;
 mod members;
 
 use std::collections::BTreeMap;

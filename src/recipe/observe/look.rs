@@ -58,7 +58,7 @@ exit 0
 "#;
 
 /// Looks at a node; why it is taken for silent otherwise.
-pub(super) async fn at(
+pub(in crate::recipe) async fn at(
     session: &Node,
     node: &NodePlan,
     with_images: bool,
