@@ -7,6 +7,7 @@ use super::etcd::EtcdError;
 use super::evidence::EvidenceError;
 use super::kubeconfig::KubeconfigError;
 use crate::kubernetes::KubernetesError;
+use crate::provider::ProviderError;
 use crate::recipe::RecipeError;
 
 /// Why a run came to no verdict at all.
@@ -34,6 +35,9 @@ pub enum VerifyError {
     /// No control-plane node is a member of the cluster.
     #[error("no control-plane node to ask")]
     Recipe(#[from] RecipeError),
+    /// The domains' changes cannot be watched.
+    #[error("cannot watch the nodes' domains")]
+    Provider(#[from] ProviderError),
     /// etcd cannot be observed.
     #[error("cannot observe etcd")]
     Etcd(#[from] EtcdError),

@@ -31,7 +31,8 @@ use super::verdict::{Ruling, Verdict};
 use super::{bundle, data, kubeconfig, workload};
 use crate::event::Event;
 use crate::plan::{NodeRole, Plan};
-use crate::recipe::{self, RecipeError};
+use crate::provider::ProviderError;
+use crate::recipe;
 use crate::site::Site;
 use regent_load::{Endpoint, Order, Probes, ProbesError, Recording, Server};
 
@@ -250,7 +251,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn watched(&self) -> Result<Watched, RecipeError> {
+    async fn watched(&self) -> Result<Watched, ProviderError> {
         let balancers = self.site.plan.load_balancers();
         Ok(Watched {
             domains: self.site.provider.changes().await?,
