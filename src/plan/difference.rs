@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::{ImageArchive, NetworkPlan, NodePlan, NodeRole, Plan, PlannedFile};
 use crate::name::NodeName;
-use crate::spec::{Budgets, duration_text, layout};
+use crate::render;
+use crate::spec::{Budgets, duration_text};
 
 /// One thing that two plans say differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -246,7 +247,7 @@ impl Found {
             .chain(wanted)
             .flat_map(|node| node.files.iter().map(|file| &file.path))
             // Those are compared one by one.
-            .filter(|path| !path.starts_with(layout::PATCHES))
+            .filter(|path| !path.starts_with(render::kubeadm::PATCHES))
             .collect();
         for path in paths {
             let of = |node: &NodePlan| -> Option<PlannedFile> {

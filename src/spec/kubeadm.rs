@@ -20,7 +20,7 @@ pub struct KubeadmSpec {
     /// Directory of kubeadm's patches, relative to the file: files named `TARGET[SUFFIX][+TYPE].yaml` or `.json`, as `kubeadm
     /// init` takes them. They change what kubeadm writes on every node. None by default.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::types::patches_schema")]
+    #[schemars(with = "String", length(min = 1), extend("examples" = ["patches"]))]
     pub patches: Option<Utf8PathBuf>,
 }
 

@@ -1,8 +1,5 @@
-//! Where nodes stand in their ranges, and files on nodes. Validation makes sure of the room, the plan gives the addresses; each role has
-//! room to grow without moving another.
-
-/// Where kubeadm's patches are on a node: not below `/etc/kubernetes`, which `kubeadm reset` empties.
-pub const PATCHES: &str = "/etc/regent/patches";
+//! Where nodes stand in their ranges. Validation makes sure of the room, the plan gives the addresses; each role has room
+//! to grow without moving another.
 
 /// The gateway's place in the nodes' network: the lab's side of the bridge.
 pub const GATEWAY_HOST: u32 = 1;

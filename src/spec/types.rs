@@ -15,14 +15,6 @@ use super::kubeadm::{KubeadmSpec, Taint};
 use super::units::{KubernetesVersion, Memory};
 use crate::name::ClusterName;
 
-fn directory_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "minLength": 1, "examples": ["manifests"] })
-}
-
-pub(super) fn patches_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "minLength": 1, "examples": ["patches"] })
-}
-
 fn range_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
@@ -72,7 +64,7 @@ pub struct ClusterSpec {
     pub images: Vec<Utf8PathBuf>,
     /// Directory of manifests to apply last, relative to the file; files in name order. None by default.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(default, schema_with = "directory_schema")]
+    #[schemars(default, with = "String", length(min = 1), extend("examples" = ["manifests"]))]
     pub manifests: Option<Utf8PathBuf>,
     /// What a verification may cost before its verdict is `fail`; written `500ms`, `2s` or `1m`, an hour at most.
     /// The defaults here are those of `tuning: fast`.

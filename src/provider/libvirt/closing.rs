@@ -14,7 +14,7 @@ use super::events;
 const DRAIN: (u32, Duration) = (3, Duration::from_millis(20));
 
 /// An open connection. It hears of domains' lives once somebody wants to: libvirtd 9.0 may die of a client that leaves
-/// while it is being told of them (a null pointer in its relay; once in some hundred commands that pause and resume a node),
+/// while it is being told of them (a null pointer in its relay, seen once in some hundred commands that pause and resume a node),
 /// so most commands never listen.
 #[derive(Debug)]
 pub(super) struct Connection {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::document::*;
 use super::{CertificateKey, InitSecrets, JoinSecrets};
 use crate::plan::{NodePlan, NodeRole, Plan};
-use crate::spec::{Driver, Taint, Tuning, layout};
+use crate::spec::{Driver, Taint, Tuning};
 use crate::yaml;
 
 /// Writes the file for `kubeadm init` on `node`, and for the phases of it that want one later (`upload-certs`):
@@ -58,10 +58,11 @@ pub fn join(plan: &Plan, node: &NodePlan, secrets: &JoinSecrets) -> Result<Strin
     })
 }
 
+/// Where kubeadm's patches are on a node: not below `/etc/kubernetes`, which `kubeadm reset` empties.
+pub const PATCHES: &str = "/etc/regent/patches";
+
 fn patches(plan: &Plan) -> Option<Patches> {
-    (!plan.patches.is_empty()).then_some(Patches {
-        directory: layout::PATCHES,
-    })
+    (!plan.patches.is_empty()).then_some(Patches { directory: PATCHES })
 }
 
 /// kubeadm's own waits are 4 and 5 minutes. With a container's, several times what a healthy node takes on two busy
