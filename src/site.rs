@@ -11,7 +11,7 @@ use crate::lab::Lab;
 use crate::name::NodeName;
 use crate::node::{Node, NodeError};
 use crate::plan::{NodePlan, Plan};
-use crate::provider::{Hypervisor, ProviderError};
+use crate::provider::{self, Provider, ProviderError};
 
 /// A lab whose nodes can be reached. Cheap to clone, except for the plan.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct Site {
     /// Where it runs.
     pub lab: Arc<Lab>,
     /// What runs the nodes.
-    pub provider: Hypervisor,
+    pub provider: Arc<dyn Provider>,
     /// Every node of the plan.
     pub nodes: BTreeMap<NodeName, Node>,
     /// What the nodes are made of, for the evidence: name and store path of every derivation that counts.
@@ -59,7 +59,7 @@ impl Site {
         parts: Vec<(String, Utf8PathBuf)>,
         events: Events,
     ) -> Result<Self, SiteError> {
-        let provider = Hypervisor::connect(&lab, &plan).await?;
+        let provider = provider::connect(&lab, &plan).await?;
         let secrets = lab.secrets();
         let mut nodes = BTreeMap::new();
         for NodePlan { name, address, .. } in &plan.nodes {

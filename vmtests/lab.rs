@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::net::Ipv4Addr;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,7 +14,7 @@ use regent::lab::residue::Snapshot;
 use regent::lab::{Lab, LabPaths};
 use regent::node::Node;
 use regent::plan::{self, Beside, NodePlan, Plan};
-use regent::provider::{Boot, Fault, Hypervisor, NodeMedia};
+use regent::provider::{self, Boot, Fault, NodeMedia, Provider};
 use regent::spec::{ClusterSpec, Driver, Memory};
 
 use crate::cluster::Seen;
@@ -118,7 +119,7 @@ pub fn planned_control_plane(cluster: &str) -> Result<Plan> {
 /// A lab with a connection to its libvirt.
 pub struct Running {
     pub lab: Lab,
-    pub provider: Hypervisor,
+    pub provider: Arc<dyn Provider>,
     gateway: Ipv4Addr,
     image: NodeImage,
     runtime: tokio::runtime::Runtime,
@@ -129,7 +130,7 @@ impl Running {
     pub fn start(state: &Utf8Path, plan: &Plan, image: &NodeImage) -> Result<Self> {
         let lab = Lab::enter(&LabPaths::new(state, &plan.cluster), plan, &Events::none())?;
         let runtime = lab.runtime()?;
-        let provider = runtime.block_on(Hypervisor::connect(&lab, plan))?;
+        let provider = runtime.block_on(provider::connect(&lab, plan))?;
         runtime.block_on(provider.ensure_network())?;
         let image = image.clone();
         Ok(Self {

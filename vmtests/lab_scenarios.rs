@@ -8,7 +8,7 @@ use regent::event::Events;
 use regent::image::NodeImage;
 use regent::lab::{Lab, LabError};
 use regent::plan::{self, Beside};
-use regent::provider::{DomainState, Fault, Hypervisor, ProviderError};
+use regent::provider::{self, DomainState, Fault, ProviderError};
 use regent::spec::{ClusterSpec, Connect, Driver};
 
 use crate::cluster::Seen;
@@ -213,7 +213,7 @@ pub fn dead_daemons_are_started_again(image: &NodeImage) -> Seen {
         // Killed, and about to go.
         std::thread::sleep(Duration::from_millis(5));
     }
-    match running.on(Hypervisor::connect(&running.lab, &plan)) {
+    match running.on(provider::connect(&running.lab, &plan)) {
         Err(ProviderError::DaemonDead) => {}
         other => return Err(format!("connecting to a dead daemon: {other:?}").into()),
     }

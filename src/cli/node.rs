@@ -202,7 +202,7 @@ impl Deed {
         match self {
             Self::Inject(fault) => {
                 fault::inject(site, name, fault).await?;
-                if let Strength::Weaker(how) = fault.strength(&site.provider, site.plan.driver) {
+                if let Strength::Weaker(how) = fault.strength(&*site.provider, site.plan.driver) {
                     site.events.note(how);
                 }
             }

@@ -118,7 +118,7 @@ impl Verify {
         let scenario = self.scenario();
         context.on_opened(opened, async |site| {
             if let Fault::Node { fault, .. } = &scenario.fault
-                && let Strength::Missing(why) = fault.strength(&site.provider, site.plan.driver)
+                && let Strength::Missing(why) = fault.strength(&*site.provider, site.plan.driver)
             {
                 let what = format!("{} cannot be done to this cluster: {why}", fault.name());
                 return Err(Failure::operation(what));

@@ -45,7 +45,7 @@ pub enum FaultError {
 /// # Errors
 /// When it cannot be done, or was not.
 pub async fn inject(site: &Site, name: &NodeName, fault: Fault) -> Result<Instant, FaultError> {
-    if let Strength::Missing(why) = fault.strength(&site.provider, site.plan.driver) {
+    if let Strength::Missing(why) = fault.strength(&*site.provider, site.plan.driver) {
         return Err(FaultError::Missing {
             node: name.clone(),
             fault: fault.name(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Impairment;
 use crate::name::NodeName;
-use crate::provider::{self, Hypervisor, Strength};
+use crate::provider::{self, Provider, Strength};
 use crate::spec::Driver;
 
 /// Something that can be done to a node.
@@ -98,7 +98,7 @@ impl Fault {
     }
 
     /// How far it does with a provider what its name says.
-    pub fn strength(self, provider: &Hypervisor, driver: Driver) -> Strength {
+    pub fn strength(self, provider: &dyn Provider, driver: Driver) -> Strength {
         match self {
             Self::Outside(fault) => provider.strength(fault),
             Self::Within(impairment) => impairment.strength(driver),

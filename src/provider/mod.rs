@@ -1,9 +1,12 @@
 //! What runs nodes.
 
+mod api;
+mod error;
+mod fault;
 mod libvirt;
 
-pub use libvirt::{
-    Boot, DomainChange, DomainState, Fault, Hypervisor, NodeMedia, ProviderError, SLOW_DISK,
-    Strength, examine_host,
-};
+pub use api::{Answer, Boot, DomainChange, DomainState, NodeMedia, Provider};
+pub use error::ProviderError;
+pub use fault::{Fault, SLOW_DISK, Strength};
 pub(crate) use libvirt::{answers, sweep};
+pub use libvirt::{connect, examine_host};

@@ -1,18 +1,17 @@
 //! Nodes on libvirt: domains and networks; the only user of `virt`.
 //!
-//! [`Hypervisor`] is the one door. Behind it, [`driver`] is what containers and virtual machines do each in their own
+//! [`connect`] is the one door. Behind it, [`driver`] is what containers and virtual machines do each in their own
 //! way; all else is the same for both.
 
-mod api;
 mod closing;
 mod connection;
 mod console;
 mod domains;
 mod driver;
-mod error;
 mod events;
 mod fault;
 mod host;
+mod hypervisor;
 mod identity;
 mod lxc;
 mod qemu;
@@ -21,8 +20,12 @@ mod storage;
 mod throttle;
 mod upload;
 
-pub use api::{Boot, DomainChange, DomainState, Hypervisor, NodeMedia};
+use super::{
+    Answer, Boot, DomainChange, DomainState, Fault, NodeMedia, Provider, ProviderError, SLOW_DISK,
+    Strength,
+};
+
 pub(crate) use domains::{answers, sweep};
-pub use error::ProviderError;
-pub use fault::{Fault, SLOW_DISK, Strength};
+use hypervisor::Hypervisor;
+pub use hypervisor::connect;
 pub use remote::examine_host;
