@@ -8,6 +8,8 @@ mod push;
 mod session;
 
 #[cfg(test)]
+pub(crate) mod sshd;
+#[cfg(test)]
 mod tests;
 
 pub use command::{Command, Output};

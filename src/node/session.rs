@@ -52,7 +52,7 @@ impl Node {
     }
 
     /// [`Node::new`] with a port.
-    pub(super) fn at(
+    pub(crate) fn at(
         name: &NodeName,
         address: SocketAddrV4,
         client: &KeyPair,

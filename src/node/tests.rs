@@ -1,20 +1,16 @@
 //! Against an SSH server in this process that runs commands with this machine's shell, behind a relay that can
 //! cut or silence the connection.
 
-use std::collections::HashMap;
 use std::net::SocketAddrV4;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use russh::keys::PrivateKey;
-use russh::server::{self, Auth, Msg, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::sshd::Sshd;
 use super::*;
 
 /// What becomes of connections through the relay.
@@ -33,88 +29,7 @@ struct Machine {
     /// How many commands the server has started.
     commands: watch::Receiver<usize>,
     connections: Arc<AtomicUsize>,
-}
-
-struct Shell {
-    client: String,
-    commands: Arc<watch::Sender<usize>>,
-    channels: HashMap<ChannelId, Channel<Msg>>,
-}
-
-impl server::Handler for Shell {
-    type Error = russh::Error;
-
-    async fn auth_publickey(
-        &mut self,
-        user: &str,
-        key: VerifiedPublicKey<'_>,
-    ) -> Result<Auth, Self::Error> {
-        let known = key.public_key.to_openssh().unwrap();
-        Ok(
-            if user == "root" && self.client.starts_with(known.trim_end()) {
-                Auth::Accept
-            } else {
-                Auth::reject()
-            },
-        )
-    }
-
-    async fn channel_open_session(
-        &mut self,
-        channel: Channel<Msg>,
-        reply: server::ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), Self::Error> {
-        self.channels.insert(channel.id(), channel);
-        reply.accept().await;
-        Ok(())
-    }
-
-    async fn exec_request(
-        &mut self,
-        id: ChannelId,
-        line: &[u8],
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
-        session.channel_success(id)?;
-        let channel = self.channels.remove(&id).unwrap();
-        let line = String::from_utf8(line.to_vec()).unwrap();
-        tokio::spawn(serve(channel, line));
-        self.commands.send_modify(|count| *count += 1);
-        Ok(())
-    }
-}
-
-async fn serve(channel: Channel<Msg>, line: String) {
-    let (mut read, write) = channel.split();
-    if line.contains("vanish") {
-        write.close().await.unwrap();
-        return;
-    }
-    let mut child = tokio::process::Command::new("sh")
-        .args(["-c", &line])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    tokio::spawn(async move {
-        let mut input = read.make_reader();
-        let _ = tokio::io::copy(&mut input, &mut stdin).await;
-        let _ = stdin.shutdown().await;
-    });
-    let mut stdout = child.stdout.take().unwrap();
-    let mut stderr = child.stderr.take().unwrap();
-    let _ = write.data(&mut stdout).await;
-    let mut errors = Vec::new();
-    stderr.read_to_end(&mut errors).await.unwrap();
-    let _ = write.extended_data_bytes(1, errors).await;
-    // The order that catches those who stop reading at the end of the output.
-    let _ = write.eof().await;
-    let status = child.wait().await.unwrap();
-    let _ = write.exit_status(status.code().unwrap() as u32).await;
-    let _ = write.close().await;
+    _sshd: Sshd,
 }
 
 async fn relay(from: TcpStream, to: SocketAddrV4, mut weather: watch::Receiver<Weather>) {
@@ -154,31 +69,14 @@ async fn machine_with(
     authorized: &str,
     shown: &KeyPair,
 ) -> Machine {
-    let config = Arc::new(server::Config {
-        keys: vec![PrivateKey::from_openssh(&shown.private).unwrap()],
-        auth_rejection_time: Duration::ZERO,
-        ..server::Config::default()
-    });
     let (server, inner) = listen().await;
-    let authorized = authorized.to_owned();
     let (count, commands) = watch::channel(0);
-    let count = Arc::new(count);
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = server.accept().await.unwrap();
-            let shell = Shell {
-                client: authorized.clone(),
-                commands: Arc::clone(&count),
-                channels: HashMap::new(),
-            };
-            let config = Arc::clone(&config);
-            tokio::spawn(async move {
-                if let Ok(session) = server::run_stream(config, stream, shell).await {
-                    let _ = session.await;
-                }
-            });
-        }
+    let shell = Arc::new(|line: &str| {
+        let mut shell = tokio::process::Command::new("sh");
+        shell.args(["-c", line]);
+        shell
     });
+    let sshd = Sshd::serve(server, shown, authorized, shell, Arc::new(count));
     let (outside, address) = listen().await;
     let (weather, forecast) = watch::channel(Weather::Fair);
     let connections = Arc::new(AtomicUsize::new(0));
@@ -195,6 +93,7 @@ async fn machine_with(
         weather,
         commands,
         connections,
+        _sshd: sshd,
     }
 }
 
