@@ -20,3 +20,18 @@ pub(crate) fn recorded(plan: Option<&Plan>, target: Option<&Plan>) -> Record {
     record.operation = target.and_then(operation);
     record
 }
+
+/// Makes the files of a lab whose nodes are somebody else's to run; nothing is known of a cluster yet.
+pub(crate) fn kept(paths: &LabPaths, plan: &Plan) {
+    super::instance::private_directory(paths.root()).unwrap();
+    let connection = Connection {
+        holder: None,
+        // Never asked: a lab is found by its record.
+        uri: Some("lxc:///system".to_owned()),
+        driver: plan.driver,
+        reachable: vec![],
+    };
+    let record = Record::new(paths, connection).unwrap();
+    record.write(paths).unwrap();
+    super::Secrets::ensure(paths, plan.nodes.iter().map(|node| &node.name)).unwrap();
+}

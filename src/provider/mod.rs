@@ -4,6 +4,8 @@ mod api;
 mod error;
 mod fault;
 mod libvirt;
+#[cfg(test)]
+pub(crate) mod memory;
 
 pub use api::{Answer, Boot, DomainChange, DomainState, NodeMedia, Provider};
 pub use error::ProviderError;

@@ -220,11 +220,11 @@ pub(super) async fn join(
 }
 
 /// kubeadm takes an empty file, or one half of a pair, for a damaged one, and stops. It makes what is missing altogether.
-/// Arguments: the certificates that have a key beside them. Prints the files of the static pods that are left.
+/// `CERTIFICATES` have a key beside them. Prints the files of the static pods that are left.
 const CLEAR: &str = "
 cd /etc/kubernetes
 for file in *.conf manifests/*.yaml /var/lib/kubelet/config.yaml; do [ -s \"$file\" ] || rm -f \"$file\"; done
-for crt; do
+for crt in CERTIFICATES; do
     key=${crt%.crt}.key
     { [ -s $crt ] && [ -s $key ]; } || rm -f $crt $key
 done
@@ -247,10 +247,10 @@ fn phase(file: &str) -> String {
 /// static pods, kubelet. Each phase takes what is there; none touches the data or the API. A static pod that is there stays
 /// as it is: that of a node which joined names its etcd's peers, and another one would have etcd start again.
 pub(super) async fn restore(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
-    let certificates = DERIVED.iter().filter(|file| file.ends_with(".crt"));
-    let clear = ["sh", "-eu", "-c", CLEAR, "clear"].into_iter();
-    let clear = session(site, node)?.command(clear.chain(certificates.copied()));
-    let left = clear.run().await?;
+    let certificates = DERIVED.into_iter().filter(|file| file.ends_with(".crt"));
+    let certificates: Vec<_> = certificates.collect();
+    let clear = CLEAR.replace("CERTIFICATES", &certificates.join(" "));
+    let left = session(site, node)?.script(clear).run().await?;
     let left = left.lines().filter(|file| STATIC_PODS.contains(file));
     let written: String = left.map(|file| format!(",{}", phase(file))).collect();
     let arguments = format!(

@@ -22,6 +22,8 @@ mod preview;
 mod setup;
 mod status;
 mod up;
+#[cfg(test)]
+mod without_lab;
 mod world;
 
 pub use change::{Action, Next, Refusal, next, steps};

@@ -1,0 +1,186 @@
+//! What is so: the nodes' disks, the directory that they share, and which of them run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+use serde_json::{Value, json};
+
+use crate::name::NodeName;
+use crate::plan::Plan;
+
+/// A member of etcd.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) node: String,
+    pub(super) id: String,
+    pub(super) learner: bool,
+    pub(super) peer: String,
+}
+
+/// How long after the boot of a node that has been in the cluster each is there again: long enough to be waited for.
+const ETCD: Duration = Duration::from_secs(1);
+const HAPROXY: Duration = Duration::from_secs(2);
+const KUBELET: Duration = Duration::from_secs(3);
+
+/// See the module.
+pub(super) struct Truth {
+    pub(super) plan: Plan,
+    /// A directory for each node, and `cluster`, which they share.
+    pub(super) root: Utf8PathBuf,
+    /// The nodes that run; since when, if they have been in the cluster before.
+    pub(super) running: Mutex<BTreeMap<NodeName, Option<Instant>>>,
+    /// What was patched of the API's objects, by path.
+    patched: Mutex<BTreeMap<String, Value>>,
+}
+
+impl Truth {
+    pub(super) fn new(plan: &Plan, root: Utf8PathBuf) -> Self {
+        Self {
+            plan: plan.clone(),
+            root,
+            running: Mutex::default(),
+            patched: Mutex::default(),
+        }
+    }
+
+    pub(super) fn disk(&self, node: &NodeName) -> Utf8PathBuf {
+        self.root.join(node.as_str())
+    }
+
+    /// Whether something has been written to the shared directory.
+    pub(super) fn shared(&self, name: &str) -> bool {
+        self.root.join("cluster").join(name).exists()
+    }
+
+    /// Whether a unit of a node runs, and the node has for so long.
+    fn runs(&self, node: &NodeName, unit: &str, after: Duration) -> bool {
+        let running = self.running.lock().unwrap();
+        let long_enough =
+            |since: &Option<Instant>| since.is_none_or(|since| since.elapsed() >= after);
+        let booted = running.get(node).is_some_and(long_enough);
+        booted && self.disk(node).join("run/units").join(unit).exists()
+    }
+
+    fn names(&self, of: &str) -> Vec<String> {
+        let entries = self.root.join("cluster").join(of).read_dir_utf8();
+        let mut names: Vec<_> = entries
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().file_name().to_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    pub(super) fn cluster(&self) -> String {
+        let id = fs::read_to_string(self.root.join("cluster/id"));
+        id.unwrap_or_default().trim().to_owned()
+    }
+
+    pub(super) fn members(&self) -> Vec<Member> {
+        let read = |node: String| {
+            let line = fs::read_to_string(self.root.join("cluster/members").join(&node)).ok()?;
+            let mut words = line.split_whitespace();
+            Some(Member {
+                node,
+                id: words.next()?.to_owned(),
+                learner: words.next()? == "true",
+                peer: words.next()?.to_owned(),
+            })
+        };
+        self.names("members").into_iter().filter_map(read).collect()
+    }
+
+    /// The member whose etcd runs on a node, with the data that is on its disk.
+    pub(super) fn member_on(&self, node: &NodeName) -> Option<Member> {
+        let disk = self.disk(node);
+        let id = fs::read_to_string(disk.join("var/lib/etcd/member/wal/0.wal")).ok()?;
+        let planned = disk.join("etc/kubernetes/manifests/etcd.yaml").exists();
+        if !planned || !self.runs(node, "kubelet", ETCD) {
+            return None;
+        }
+        let mut members = self.members().into_iter();
+        members.find(|member| member.id == id.trim())
+    }
+
+    pub(super) fn quorum(&self) -> bool {
+        let voters = self
+            .members()
+            .iter()
+            .filter(|member| !member.learner)
+            .count();
+        let up = self
+            .plan
+            .control_plane()
+            .filter_map(|node| self.member_on(&node.name));
+        voters > 0 && up.filter(|member| !member.learner).count() > voters / 2
+    }
+
+    pub(super) fn remove_member(&self, id: &str) {
+        for member in self.members().iter().filter(|member| member.id == id) {
+            fs::remove_file(self.root.join("cluster/members").join(&member.node)).unwrap();
+        }
+    }
+
+    pub(super) fn api_lives(&self) -> bool {
+        let serves = |node: &NodeName| {
+            let pod = self
+                .disk(node)
+                .join("etc/kubernetes/manifests/kube-apiserver.yaml");
+            pod.exists() && self.member_on(node).is_some()
+        };
+        let mut balancers = self.plan.load_balancers();
+        balancers.any(|node| self.runs(&node.name, "haproxy", HAPROXY))
+            && self.quorum()
+            && self.plan.control_plane().any(|node| serves(&node.name))
+    }
+
+    pub(super) fn nodes(&self) -> Vec<NodeName> {
+        let names = self.names("nodes").into_iter();
+        names.map(|name| name.parse().unwrap()).collect()
+    }
+
+    pub(super) fn is_marked(&self, node: &NodeName) -> bool {
+        let node = self.root.join("cluster/nodes").join(node.as_str());
+        fs::read_to_string(node).is_ok_and(|text| text.contains("control-plane"))
+    }
+
+    pub(super) fn delete_node(&self, name: &str) {
+        let _ = fs::remove_file(self.root.join("cluster/nodes").join(name));
+        let path = format!("/api/v1/nodes/{name}");
+        self.patched.lock().unwrap().remove(&path);
+    }
+
+    pub(super) fn kubelet_lives(&self, node: &NodeName) -> bool {
+        self.runs(node, "kubelet", KUBELET)
+    }
+
+    pub(super) fn object(&self, path: &str) -> Value {
+        let name = path.rsplit('/').next();
+        let patched = self.patched.lock().unwrap();
+        let object = patched.get(path).cloned();
+        object.unwrap_or_else(|| json!({ "metadata": { "name": name }, "spec": {} }))
+    }
+
+    pub(super) fn patch(&self, path: &str, patch: Value) -> Value {
+        let mut object = self.object(path);
+        merge(&mut object, patch);
+        let mut patched = self.patched.lock().unwrap();
+        patched.insert(path.to_owned(), object.clone());
+        object
+    }
+}
+
+fn merge(into: &mut Value, patch: Value) {
+    match (into, patch) {
+        (Value::Object(into), Value::Object(patch)) => {
+            for (key, value) in patch {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, patch) => *into = patch,
+    }
+}
