@@ -31,7 +31,7 @@ pub enum NodeError {
         source: russh::Error,
     },
     /// Connecting took longer than allowed.
-    #[error("{node}: no SSH connection to {address} within {limit:?}")]
+    #[error("{node}: no SSH connection to {address} within {limit:.1?}")]
     ConnectDeadline {
         /// The node.
         node: NodeName,

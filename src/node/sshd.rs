@@ -17,8 +17,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::KeyPair;
 
-/// What runs a command line, with the standard streams that it is given.
-pub(crate) type Shell = Arc<dyn Fn(&str) -> Command + Send + Sync>;
+/// What runs a command line, with the standard streams that it is given; where there is nothing, the channel ends without a
+/// word.
+pub(crate) type Shell = Arc<dyn Fn(&str) -> Option<Command> + Send + Sync>;
 
 /// The server, until it is dropped: then its connections end, and what it has begun goes on.
 pub(crate) struct Sshd {
@@ -117,11 +118,11 @@ impl server::Handler for Connection {
 
 async fn run(channel: Channel<Msg>, line: String, shell: Shell) {
     let (mut read, write) = channel.split();
-    if line.contains("vanish") {
+    let Some(mut command) = shell(&line) else {
         write.close().await.unwrap();
         return;
-    }
-    let mut child = shell(&line)
+    };
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

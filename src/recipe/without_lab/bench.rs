@@ -8,7 +8,6 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::net::TcpListener;
@@ -225,7 +224,9 @@ fn power(
             fs::create_dir(disk.join("run")).unwrap();
             return;
         }
-        let known = boot(&disk, node);
+        if boot(&disk, node) {
+            truth.booted(node);
+        }
         let listener = std::net::TcpListener::bind((planned.address, SSH)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let (name, address) = (node.to_string(), planned.address.to_string());
@@ -238,7 +239,7 @@ fn power(
                 .env("PATH", "/opt:/usr/sbin:/usr/bin")
                 .env("NODE", &name)
                 .env("ADDRESS", &address);
-            command
+            Some(command)
         });
         let sshd = Sshd::serve(
             TcpListener::from_std(listener).unwrap(),
@@ -248,8 +249,7 @@ fn power(
             commands.clone(),
         );
         servers.lock().unwrap().insert(node.clone(), sshd);
-        let mut running = truth.running.lock().unwrap();
-        running.insert(node.clone(), known.then(Instant::now));
+        truth.running.lock().unwrap().insert(node.clone());
     }
 }
 

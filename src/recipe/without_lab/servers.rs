@@ -124,7 +124,7 @@ async fn answer(
     let sent: Value = serde_json::from_slice(&sent).unwrap_or_default();
     let (code, said) = match voice {
         Voice::Etcd(node) => etcd(truth, node, uri.path(), &sent),
-        Voice::Api if !truth.api_lives() => (503, json!({ "message": "nobody is there" })),
+        Voice::Api if !truth.ask_api() => (503, json!({ "message": "nobody is there" })),
         Voice::Api if uri.path() == "/readyz" => (200, Value::Null),
         Voice::Api => api(truth, &method, uri.path(), uri.query().unwrap_or(""), sent),
     };
@@ -139,7 +139,7 @@ async fn answer(
 
 fn etcd(truth: &Truth, node: &NodeName, path: &str, sent: &Value) -> (u16, Value) {
     let members = truth.members();
-    let Some(own) = truth.member_on(node) else {
+    let Some(own) = truth.ask_etcd(node) else {
         return (503, json!({ "message": "no etcd runs here" }));
     };
     let header = json!({ "cluster_id": truth.cluster(), "member_id": own.id, "revision": "7" });
@@ -192,10 +192,9 @@ fn api(truth: &Truth, method: &Method, path: &str, query: &str, sent: Value) -> 
                 .collect(),
         ),
         "leases" => {
-            let lives = |node: &&NodeName| truth.kubelet_lives(node);
             let now = Timestamp::now().to_string();
             let lease = |node: &NodeName| json!({ "metadata": { "name": node }, "spec": { "renewTime": now, "leaseDurationSeconds": 40 } });
-            list(truth.nodes().iter().filter(lives).map(lease).collect())
+            list(truth.ask_leases().iter().map(lease).collect())
         }
         "pods" => {
             let kind = if query.contains("kube-proxy") {

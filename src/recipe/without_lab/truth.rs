@@ -1,9 +1,8 @@
 //! What is so: the nodes' disks, the directory that they share, and which of them run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use serde_json::{Value, json};
@@ -20,18 +19,20 @@ pub(super) struct Member {
     pub(super) peer: String,
 }
 
-/// How long after the boot of a node that has been in the cluster each is there again: long enough to be waited for.
-const ETCD: Duration = Duration::from_secs(1);
-const HAPROXY: Duration = Duration::from_secs(2);
-const KUBELET: Duration = Duration::from_secs(3);
+/// How many questions each leaves unanswered after the boot of a node that has been in the cluster: a look sees it silent,
+/// and it is waited for. A look asks a member three of them, and the API a dozen, of which the leases are one.
+const ETCD: usize = 3;
+const API: usize = 14;
+const LEASES: usize = 2;
 
 /// See the module.
 pub(super) struct Truth {
     pub(super) plan: Plan,
     /// A directory for each node, and `cluster`, which they share.
     pub(super) root: Utf8PathBuf,
-    /// The nodes that run; since when, if they have been in the cluster before.
-    pub(super) running: Mutex<BTreeMap<NodeName, Option<Instant>>>,
+    pub(super) running: Mutex<BTreeSet<NodeName>>,
+    /// How often what starts with a node was asked since; nothing of what has long been there.
+    asked: Mutex<BTreeMap<String, usize>>,
     /// What was patched of the API's objects, by path.
     patched: Mutex<BTreeMap<String, Value>>,
 }
@@ -42,6 +43,7 @@ impl Truth {
             plan: plan.clone(),
             root,
             running: Mutex::default(),
+            asked: Mutex::default(),
             patched: Mutex::default(),
         }
     }
@@ -55,13 +57,51 @@ impl Truth {
         self.root.join("cluster").join(name).exists()
     }
 
-    /// Whether a unit of a node runs, and the node has for so long.
-    fn runs(&self, node: &NodeName, unit: &str, after: Duration) -> bool {
-        let running = self.running.lock().unwrap();
-        let long_enough =
-            |since: &Option<Instant>| since.is_none_or(|since| since.elapsed() >= after);
-        let booted = running.get(node).is_some_and(long_enough);
-        booted && self.disk(node).join("run/units").join(unit).exists()
+    /// A node starts, which has been in the cluster before: what runs on it must start too.
+    pub(super) fn booted(&self, node: &NodeName) {
+        let mut asked = self.asked.lock().unwrap();
+        for what in [
+            format!("etcd on {node}"),
+            "api".to_owned(),
+            "leases".to_owned(),
+        ] {
+            asked.insert(what, 0);
+        }
+    }
+
+    /// Counts a question; returns whether it is answered.
+    fn ask(&self, what: &str, unanswered: usize) -> bool {
+        if let Some(asked) = self.asked.lock().unwrap().get_mut(what) {
+            *asked += 1;
+        }
+        self.is_back(what, unanswered)
+    }
+
+    fn is_back(&self, what: &str, unanswered: usize) -> bool {
+        let asked = self.asked.lock().unwrap();
+        asked.get(what).is_none_or(|asked| *asked > unanswered)
+    }
+
+    pub(super) fn ask_etcd(&self, node: &NodeName) -> Option<Member> {
+        self.ask(&format!("etcd on {node}"), ETCD);
+        self.member_on(node)
+    }
+
+    pub(super) fn ask_api(&self) -> bool {
+        self.api_lives() && self.ask("api", API)
+    }
+
+    /// The kubelets that have renewed their leases.
+    pub(super) fn ask_leases(&self) -> Vec<NodeName> {
+        self.ask("leases", LEASES);
+        let mut nodes = self.nodes();
+        nodes.retain(|node| self.kubelet_lives(node));
+        nodes
+    }
+
+    fn runs(&self, node: &NodeName, unit: &str) -> bool {
+        let runs = self.running.lock().unwrap().contains(node);
+        runs && self.disk(node).join("run/units").join(unit).exists()
     }
 
     fn names(&self, of: &str) -> Vec<String> {
@@ -95,11 +135,14 @@ impl Truth {
     }
 
     /// The member whose etcd runs on a node, with the data that is on its disk.
-    pub(super) fn member_on(&self, node: &NodeName) -> Option<Member> {
+    fn member_on(&self, node: &NodeName) -> Option<Member> {
         let disk = self.disk(node);
         let id = fs::read_to_string(disk.join("var/lib/etcd/member/wal/0.wal")).ok()?;
         let planned = disk.join("etc/kubernetes/manifests/etcd.yaml").exists();
-        if !planned || !self.runs(node, "kubelet", ETCD) {
+        if !planned
+            || !self.runs(node, "kubelet")
+            || !self.is_back(&format!("etcd on {node}"), ETCD)
+        {
             return None;
         }
         let mut members = self.members().into_iter();
@@ -125,7 +168,7 @@ impl Truth {
         }
     }
 
-    pub(super) fn api_lives(&self) -> bool {
+    fn api_lives(&self) -> bool {
         let serves = |node: &NodeName| {
             let pod = self
                 .disk(node)
@@ -133,7 +176,7 @@ impl Truth {
             pod.exists() && self.member_on(node).is_some()
         };
         let mut balancers = self.plan.load_balancers();
-        balancers.any(|node| self.runs(&node.name, "haproxy", HAPROXY))
+        balancers.any(|node| self.runs(&node.name, "haproxy"))
             && self.quorum()
             && self.plan.control_plane().any(|node| serves(&node.name))
     }
@@ -155,7 +198,7 @@ impl Truth {
     }
 
     pub(super) fn kubelet_lives(&self, node: &NodeName) -> bool {
-        self.runs(node, "kubelet", KUBELET)
+        self.runs(node, "kubelet") && self.is_back("leases", LEASES)
     }
 
     pub(super) fn object(&self, path: &str) -> Value {

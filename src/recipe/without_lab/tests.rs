@@ -1,0 +1,333 @@
+//! From nothing, killed, damaged, cut.
+
+use std::fs;
+
+use futures::future::join_all;
+
+use super::bench::Bench;
+use crate::fault::{self, FaultError};
+use crate::ops::report;
+use crate::provider;
+use crate::recipe::{Outcome, RecipeError};
+
+/// How many kinds of actions there are.
+const ACTIONS: usize = 24;
+
+/// A loop that two cores share with other tests.
+fn on_threads(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(test);
+}
+
+async fn assert_healthy(bench: &Bench, after: &str) {
+    let told = bench.up().await;
+    assert!(
+        matches!(told, Ok(Outcome::Unchanged)),
+        "after {after}: {told:?}"
+    );
+}
+
+#[test]
+fn from_nothing_to_a_cluster() {
+    on_threads(async {
+        let bench = Bench::new(3, 1);
+        assert_eq!(bench.up().await.unwrap(), Outcome::Changed);
+        assert_healthy(&bench, "up").await;
+        assert_eq!(bench.truth.members().len(), 3);
+        assert_eq!(bench.truth.nodes().len(), 4);
+    });
+}
+
+/// How far apart the kills are, in commands, and how many clusters are killed at a time.
+const APART: usize = 13;
+const AT_A_TIME: usize = 3;
+
+/// A kill -9 of regent while a node does what it was told, whatever that is.
+#[test]
+fn killed_anywhere_it_goes_on() {
+    on_threads(async {
+        let mut points = (1..).step_by(APART);
+        let mut kills = 0;
+        loop {
+            let some = points.by_ref().take(AT_A_TIME).map(killed_at);
+            let killed = join_all(some).await;
+            kills += killed.iter().filter(|killed| **killed).count();
+            if killed.contains(&false) {
+                break;
+            }
+        }
+        assert!(kills > 6, "only {kills} kills");
+    });
+}
+
+/// Whether `up` from nothing was killed at that command, and not done before.
+async fn killed_at(command: usize) -> bool {
+    let bench = Bench::new(2, 1);
+    if bench.up_killed_at(command).await.is_some() {
+        return false;
+    }
+    let told = bench.up().await;
+    assert!(told.is_ok(), "killed at command {command}: {told:?}");
+    assert_healthy(&bench, &format!("a kill at command {command}")).await;
+    true
+}
+
+/// What somebody does to a cluster, and the action that mends it.
+type Damage = (&'static str, fn(&Bench), &'static str);
+
+const DAMAGES: [Damage; 15] = [
+    (
+        "a member removed from etcd",
+        |bench| {
+            let m2 = bench.truth.members().swap_remove(1);
+            bench.truth.remove_member(&m2.id);
+        },
+        "join control plane",
+    ),
+    (
+        "a member that nobody planned",
+        |bench| {
+            let members = bench.truth.root.join("cluster/members");
+            fs::write(members.join("m9"), "99 true https://127.0.0.9:2380").unwrap();
+        },
+        "forget member",
+    ),
+    (
+        "a node that nobody planned",
+        |bench| bench.add("w9"),
+        "remove",
+    ),
+    (
+        "a Node deleted",
+        |bench| bench.truth.delete_node("w1"),
+        "register",
+    ),
+    (
+        "a Node without its label",
+        |bench| fs::write(bench.truth.root.join("cluster/nodes/m2"), "").unwrap(),
+        "mark",
+    ),
+    (
+        "a control-plane node reset",
+        |bench| {
+            let all = ["etc/kubernetes", "var/lib/etcd", "run/units/kubelet"];
+            remove(bench, "m1", &all);
+        },
+        "forget member",
+    ),
+    (
+        "a worker half reset",
+        |bench| {
+            let most = ["etc/kubernetes/kubelet.conf", "run/units/kubelet"];
+            remove(bench, "w1", &most);
+        },
+        "reset",
+    ),
+    (
+        "certificates removed",
+        |bench| {
+            let lost = [
+                "etc/kubernetes/pki/apiserver.crt",
+                "etc/kubernetes/pki/etcd/peer.key",
+                "etc/kubernetes/pki/sa.pub",
+            ];
+            remove(bench, "m3", &lost);
+        },
+        "restore",
+    ),
+    (
+        "a certificate that has ended",
+        |bench| {
+            let ended = bench.truth.root.join("cluster/ended.crt");
+            let pki = bench.disk("m1").join("etc/kubernetes/pki");
+            fs::copy(ended, pki.join("apiserver.crt")).unwrap();
+        },
+        "renew certificates",
+    ),
+    (
+        "a kubelet stopped",
+        |bench| remove(bench, "w1", &["run/units/kubelet"]),
+        "kubelet",
+    ),
+    (
+        "the load balancer stopped",
+        |bench| remove(bench, "lb1", &["run/units/haproxy"]),
+        "load balancer",
+    ),
+    (
+        "a planned file changed",
+        |bench| fs::write(bench.disk("m2").join("etc/hosts"), "by hand").unwrap(),
+        "configure",
+    ),
+    (
+        "an image deleted",
+        |bench| remove(bench, "w1", &["var/lib/regent/imported"]),
+        "images",
+    ),
+    (
+        "the administrator's kubeconfig lost",
+        |bench| fs::remove_file(bench.site().kubeconfig()).unwrap(),
+        "kubeconfig",
+    ),
+    (
+        "a kubeadm that works on a node",
+        |bench| {
+            let unit = bench.disk("w1").join("run/units/regent-kubeadm");
+            fs::write(unit, "until it is waited for").unwrap();
+        },
+        "await kubeadm",
+    ),
+];
+
+/// What is damaged is mended by one `up`, by the action that is for it, and nothing else is touched.
+#[test]
+fn what_is_damaged_is_mended() {
+    on_threads(async {
+        let bench = Bench::new(3, 1);
+        bench.up().await.unwrap();
+        let mut all = bench.steps();
+        let cluster = bench.truth.cluster();
+        for (what, damage, action) in DAMAGES {
+            damage(&bench);
+            let told = bench.up().await;
+            assert!(
+                matches!(told, Ok(Outcome::Changed)),
+                "after {what}: {told:?}"
+            );
+            let steps = bench.steps();
+            assert!(steps.contains(action), "after {what}: {steps:?}");
+            all.extend(steps);
+            assert_healthy(&bench, what).await;
+        }
+        assert_eq!(bench.truth.cluster(), cluster, "another cluster was begun");
+        assert_eq!(bench.truth.members().len(), 3);
+        for node in &bench.truth.plan.nodes {
+            bench.cut(node.name.as_str()).await;
+        }
+        bench.up().await.unwrap();
+        all.extend(bench.steps());
+        assert_eq!(
+            all.len(),
+            ACTIONS,
+            "not every action was carried out: {all:?}"
+        );
+    });
+}
+
+/// Removes what is there of it on a node.
+fn remove(bench: &Bench, node: &str, paths: &[&str]) {
+    for path in paths {
+        let path = bench.disk(node).join(path);
+        let removed = match path.is_dir() {
+            true => fs::remove_dir_all(&path),
+            false => fs::remove_file(&path),
+        };
+        removed.unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+}
+
+/// Every node has its data again; a lost disk is made anew; who is dead meanwhile is named at once.
+#[test]
+fn power_and_disks_are_lost() {
+    on_threads(async {
+        let bench = Bench::new(3, 1);
+        bench.up().await.unwrap();
+        for node in ["m1", "w1"] {
+            bench.cut(node).await;
+        }
+        let site = bench.site();
+        let told = Box::pin(report(&site, &site.lab.record(), None)).await;
+        let seen = told.status;
+        let missing: Vec<_> = seen
+            .checks
+            .iter()
+            .filter_map(|check| check.missing.clone())
+            .collect();
+        assert!(missing[0].contains("not running: m1, w1"), "{missing:?}");
+        drop(site);
+        remove(&bench, "w1", &["etc", "var"]);
+        for directory in ["etc", "var"] {
+            fs::create_dir(bench.disk("w1").join(directory)).unwrap();
+        }
+        let before: Vec<_> = bench
+            .truth
+            .members()
+            .iter()
+            .map(|member| member.id.clone())
+            .collect();
+        assert_eq!(bench.up().await.unwrap(), Outcome::Changed);
+        assert_healthy(&bench, "a power cut and a lost disk").await;
+        for node in ["lb1", "m1", "m2", "m3", "w1"] {
+            bench.cut(node).await;
+        }
+        assert_eq!(bench.up().await.unwrap(), Outcome::Changed);
+        let after: Vec<_> = bench
+            .truth
+            .members()
+            .iter()
+            .map(|member| member.id.clone())
+            .collect();
+        assert_eq!(before, after);
+    });
+}
+
+/// The last copy of anything is never removed: `up` says what is missing, and the data stays.
+#[test]
+fn the_last_copy_stays() {
+    on_threads(async {
+        let bench = Bench::new(1, 1);
+        bench.up().await.unwrap();
+        let wal = bench.disk("m1").join("var/lib/etcd/member/wal/0.wal");
+        let data = fs::read(&wal).unwrap();
+        // What regent remembers of a node is no reason for anything.
+        remove(&bench, "m1", &["var/lib/regent/configured"]);
+        assert_eq!(bench.up().await.unwrap(), Outcome::Changed);
+        assert_eq!(fs::read(&wal).unwrap(), data);
+        // Nothing can be made of etcd's data without the keys.
+        remove(
+            &bench,
+            "m1",
+            &["etc/kubernetes/pki", "etc/kubernetes/admin.conf"],
+        );
+        let told = bench.up().await.unwrap_err();
+        assert!(matches!(told, RecipeError::Refused(_)), "{told:?}");
+        assert_eq!(fs::read(&wal).unwrap(), data);
+    });
+}
+
+/// A fault is on record while it is in force, and `up` brings the node back. What the provider cannot do is refused, and leaves
+/// nothing on record.
+#[test]
+fn a_fault_is_on_record_until_it_is_over() {
+    on_threads(async {
+        let bench = Bench::new(1, 1);
+        bench.up().await.unwrap();
+        let w1 = "w1".parse().unwrap();
+        let site = bench.site();
+        for fault in fault::Fault::ALL {
+            let fault::Fault::Outside(outside) = fault else {
+                continue;
+            };
+            let told = fault::inject(&site, &w1, fault).await;
+            let faults = site.lab.record().faults;
+            if outside == provider::Fault::PowerCut {
+                told.unwrap();
+                assert_eq!(faults[0].revert, "regent node start w1");
+                fault::revert(&site, &w1).await.unwrap();
+            } else {
+                assert!(matches!(told, Err(FaultError::Missing { .. })), "{told:?}");
+                assert_eq!(faults, []);
+            }
+        }
+        fault::inject(&site, &w1, fault::Fault::Outside(provider::Fault::PowerCut))
+            .await
+            .unwrap();
+        drop(site);
+        assert_eq!(bench.up().await.unwrap(), Outcome::Changed);
+        assert_eq!(bench.site().lab.record().faults, []);
+    });
+}
