@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::net::TcpListener;
@@ -227,7 +229,7 @@ fn power(
         if boot(&disk, node) {
             truth.booted(node);
         }
-        let listener = std::net::TcpListener::bind((planned.address, SSH)).unwrap();
+        let listener = listen(planned.address);
         listener.set_nonblocking(true).unwrap();
         let (name, address) = (node.to_string(), planned.address.to_string());
         let shell = Arc::new(move |line: &str| {
@@ -250,6 +252,19 @@ fn power(
         );
         servers.lock().unwrap().insert(node.clone(), sshd);
         truth.running.lock().unwrap().insert(node.clone());
+    }
+}
+
+/// Listens for SSH. The server of before the power cut ends on another thread, soon.
+fn listen(address: Ipv4Addr) -> std::net::TcpListener {
+    let mut tries = 500;
+    loop {
+        match std::net::TcpListener::bind((address, SSH)) {
+            Ok(listener) => return listener,
+            Err(error) => assert!(tries > 0, "{address}: {error}"),
+        }
+        tries -= 1;
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
