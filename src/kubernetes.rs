@@ -151,8 +151,6 @@ impl Kubernetes {
         config.read_timeout = Some(ANSWER);
         config.write_timeout = Some(ANSWER);
         config.reset_reader_on_write = true;
-        // An answer is of now, and a look does not wait for a server that says 503: who needs another try makes it.
-        config.default_retry = false;
         let client = kube::Client::try_from(config).map_err(|source| KubernetesError::Request {
             what: "take a client",
             source: Box::new(source),

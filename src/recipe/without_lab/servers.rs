@@ -1,7 +1,7 @@
 //! etcd's members and the API, over TLS as they are asked, with what the nodes' disks and the shared directory say.
 
-use std::convert::Infallible;
 use std::fs;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -118,13 +118,14 @@ async fn answer(
     request: Request<Incoming>,
     voice: &Voice,
     truth: &Truth,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> io::Result<Response<Full<Bytes>>> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let sent = request.into_body().collect().await.unwrap().to_bytes();
     let sent: Value = serde_json::from_slice(&sent).unwrap_or_default();
     let (code, said) = match voice {
         Voice::Etcd(node) => etcd(truth, node, uri.path(), &sent),
-        Voice::Api if !truth.ask_api() => (503, json!({ "message": "nobody is there" })),
+        // A load balancer without a server ends the connection.
+        Voice::Api if !truth.ask_api() => return Err(io::Error::other("no server is there")),
         Voice::Api if uri.path() == "/readyz" => (200, Value::Null),
         Voice::Api => api(truth, &method, uri.path(), uri.query().unwrap_or(""), sent),
     };
