@@ -26,7 +26,7 @@ use crate::lab::{Lab, LabPaths};
 use crate::name::NodeName;
 use crate::node::Node;
 use crate::node::sshd::Sshd;
-use crate::plan::{Beside, ImageArchive, Plan, derive};
+use crate::plan::{Beside, ImageArchive, NodePlan, Plan, derive};
 use crate::provider::memory::Memory;
 use crate::provider::{DomainState, Fault, Provider as _};
 use crate::recipe::{Outcome, RecipeError, up};
@@ -181,17 +181,29 @@ impl Bench {
     }
 
     pub(super) async fn up(&self) -> Result<Outcome, RecipeError> {
+        self.bring(self.site()).await
+    }
+
+    /// `up` to the plan that has all nodes but these.
+    pub(super) async fn up_without(&self, nodes: &[&str]) -> Result<Outcome, RecipeError> {
+        let mut site = self.site();
+        let kept = |node: &NodePlan| !nodes.contains(&node.name.as_str());
+        site.plan.nodes.retain(kept);
+        self.bring(site).await
+    }
+
+    async fn bring(&self, site: Site) -> Result<Outcome, RecipeError> {
         let image = NodeImage {
             root: "/".into(),
             containerd: "/".into(),
             machine: None,
             parts: Vec::new(),
         };
-        let site = self.site();
         Box::pin(up(&site, &image)).await
     }
 
-    /// `up`, by a regent that is killed when the nodes have been given so many commands; none if it was done before.
+    /// `up`, by a regent that is killed when the nodes have been given so many commands: none, or what it said where it was
+    /// done before.
     pub(super) async fn up_killed_at(
         &self,
         commands: usize,

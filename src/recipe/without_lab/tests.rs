@@ -299,6 +299,28 @@ fn the_last_copy_stays() {
     });
 }
 
+/// Who comes later has what the others have. A node that is taken out of the file is refused, and stays.
+#[test]
+fn nodes_are_added() {
+    on_threads(async {
+        let bench = Bench::new(3, 2);
+        bench.up_without(&["m2", "m3", "w2"]).await.unwrap();
+        let cluster = bench.truth.cluster();
+        bench.steps();
+        assert_eq!(bench.up().await.unwrap(), Outcome::Changed);
+        let steps = bench.steps();
+        for step in ["images", "join control plane", "join worker"] {
+            assert!(steps.contains(step), "{steps:?}");
+        }
+        assert_healthy(&bench, "nodes were added").await;
+        assert_eq!(bench.truth.cluster(), cluster, "another cluster was begun");
+        assert_eq!(bench.truth.members().len(), 3);
+        let told = bench.up_without(&["w2"]).await.unwrap_err();
+        assert!(matches!(told, RecipeError::Changed(_)), "{told:?}");
+        assert_healthy(&bench, "a node was to go").await;
+    });
+}
+
 /// A fault is on record while it is in force, and `up` brings the node back. What the provider cannot do is refused, and leaves
 /// nothing on record.
 #[test]
