@@ -429,16 +429,14 @@ impl<'a> Run<'a> {
         evidence.write(out)?;
         let verdict = judge(&evidence);
         report::write(&evidence, &verdict, out)?;
-        if verdict.verdict == Ruling::Pass {
-            // What is left of it otherwise is small, and the next run has another name.
-            let _ = self.api.remove_namespace(&self.namespace).await;
-        } else {
-            let bundle = bundle::collect(self.site, &self.etcd, out).await;
-            if let Err(error) = bundle {
-                // The verdict stands without it.
-                self.site.events.warn(chain(&error));
-            }
+        if verdict.verdict != Ruling::Pass
+            && let Err(error) = bundle::collect(self.site, &self.etcd, out).await
+        {
+            // The verdict stands without it.
+            self.site.events.warn(chain(&error));
         }
+        // Its pods would be a load on whatever comes next. Where the API is gone they stay, and the next run has another name.
+        let _ = self.api.remove_namespace(&self.namespace).await;
         Ok(verdict)
     }
 
