@@ -16,7 +16,7 @@ use regent::event::Events;
 use regent::image::NodeImage;
 use regent::lab::Lab;
 use regent::plan::{self, Plan};
-use regent::recipe::Outcome;
+use regent::recipe::{self, Outcome};
 use regent::site::Site;
 use regent::spec::{CertificateMode, ClusterSpec, Driver, ExtraArgs, Taint, Tuning};
 use regent::store::Sha256;
@@ -300,6 +300,15 @@ async fn the_file_changes(cluster: &Cluster) -> Result<(), Box<dyn Error>> {
             has_image(cluster, node, APP).await? && has_image(cluster, node, LATER_APP.1).await?;
         expect(all, format!("{node} has both images"))?;
     }
+    // m1's kubelet has started a moment ago, and its pods may yet be reported anew.
+    let waited = Instant::now();
+    grown.healthy(RECOVERED).await?;
+    println!("        healthy after {:.1?}", waited.elapsed());
+    let again = recipe::preview(&grown.site, &grown.site.plan).await?;
+    expect(
+        again.rounds.is_empty(),
+        format!("nothing is left to do: {again}"),
+    )?;
     expect(grown.up().await? == Outcome::Unchanged, "it is loaded once")?;
     let patched = grown.wanted(|plan| plan.patches[0].1.push_str("# changed\n"));
     let refused = patched.up().await.err().map(|error| error.to_string());
