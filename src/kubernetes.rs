@@ -2,6 +2,8 @@
 //! [`crate::verify`] speak HTTP themselves: a client library's pooling and retrying would hide what they measure.)
 
 mod addons;
+#[cfg(test)]
+pub(crate) mod authority;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

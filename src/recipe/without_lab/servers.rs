@@ -5,8 +5,6 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use camino::Utf8Path;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -14,31 +12,24 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
-use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
+use rcgen::SanType;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::truth::{Member, Truth};
+use crate::kubernetes::authority::Authority;
 use crate::name::NodeName;
 use crate::plan::Plan;
 
 /// Writes what kubeadm would make: one authority, one certificate that everybody shows. Returns what servers show.
 pub(super) fn certificates(plan: &Plan, shared: &Utf8Path) -> TlsAcceptor {
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let mut leaf = CertificateParams::new(Vec::new()).unwrap();
+    let authority = Authority::new();
     let addresses = plan.nodes.iter().map(|node| node.address);
-    leaf.subject_alt_names = addresses.map(|at| SanType::IpAddress(at.into())).collect();
-    let mut ended = leaf.clone();
-    ended.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    let ended = ended.signed_by(&key, &authority).unwrap();
-    let leaf = leaf.signed_by(&key, &authority).unwrap();
+    let names: Vec<_> = addresses.map(|at| SanType::IpAddress(at.into())).collect();
+    let ended = authority.leaf(names.clone(), true);
+    let leaf = authority.leaf(names, false);
 
     let pki = shared.join("pki");
     fs::create_dir_all(pki.join("etcd")).unwrap();
@@ -48,37 +39,17 @@ pub(super) fn certificates(plan: &Plan, shared: &Utf8Path) -> TlsAcceptor {
         write(&format!("{name}.key"), "key");
     }
     for name in crate::recipe::world::DERIVED {
-        let (name, text) = (name.trim_start_matches("pki/"), leaf.pem());
+        let name = name.trim_start_matches("pki/");
         match name.ends_with(".crt") {
-            true => write(name, &text),
-            false => write(name, &key.serialize_pem()),
+            true => write(name, &leaf.certificate.pem()),
+            false => write(name, &leaf.key.serialize_pem()),
         }
     }
     write("sa.key", "key");
-    fs::write(shared.join("ended.crt"), ended.pem()).unwrap();
-    let encode = |text: String| STANDARD.encode(text);
-    let kubeconfig = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts:\n- name: c\n  context: {{cluster: c, user: u}}\n\
-         clusters:\n- name: c\n  cluster:\n    server: https://{}\n    certificate-authority-data: {}\n\
-         users:\n- name: u\n  user:\n    client-certificate-data: {}\n    client-key-data: {}\n",
-        plan.endpoint(),
-        encode(authority.pem()),
-        encode(leaf.pem()),
-        encode(key.serialize_pem()),
-    );
+    fs::write(shared.join("ended.crt"), ended.certificate.pem()).unwrap();
+    let kubeconfig = authority.kubeconfig(&plan.endpoint().to_string(), &leaf);
     fs::write(shared.join("admin.conf"), kubeconfig).unwrap();
-
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![leaf.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
+    authority.acceptor(&leaf, false)
 }
 
 /// Whose voice a server is.

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base64::Engine;
 use futures::StreamExt;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -13,16 +12,14 @@ use hyper::body::{Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
-use rustls::RootCertStore;
-use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::server::WebPkiClientVerifier;
+use rcgen::SanType;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::kubernetes::authority::Authority;
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -68,50 +65,17 @@ impl Fake {
         let turn = TURN.lock().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut authority = CertificateParams::new(Vec::new()).unwrap();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority =
-            CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-        let leaf = |names: Vec<SanType>| {
-            let key = KeyPair::generate().unwrap();
-            let mut params = CertificateParams::new(Vec::new()).unwrap();
-            params.subject_alt_names = names;
-            (params.signed_by(&key, &authority).unwrap(), key)
-        };
-        let (server, server_key) = leaf(vec![SanType::IpAddress(address.ip())]);
-        let (client, client_key) = leaf(vec![SanType::DnsName("admin".try_into().unwrap())]);
-
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.der().clone()).unwrap();
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
-            .build()
-            .unwrap();
-        let tls = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(
-                vec![server.der().clone()],
-                PrivateKeyDer::try_from(server_key.serialize_der()).unwrap(),
-            )
-            .unwrap();
-
-        let encode = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
-        let kubeconfig = format!(
-            "apiVersion: v1\nkind: Config\nclusters:\n- name: c\n  cluster:\n    server: https://{address}\n    \
-             certificate-authority-data: {}\nusers:\n- name: u\n  user:\n    client-certificate-data: {}\n    \
-             client-key-data: {}\n",
-            encode(authority.pem()),
-            encode(client.pem()),
-            encode(client_key.serialize_pem()),
-        );
+        let authority = Authority::new();
+        let server = authority.leaf(vec![SanType::IpAddress(address.ip())], false);
+        let admin = SanType::DnsName("admin".try_into().unwrap());
+        let client = authority.leaf(vec![admin], false);
+        let kubeconfig = authority.kubeconfig(&address.to_string(), &client);
+        let acceptor = authority.acceptor(&server, true);
         let (mood, moods) = watch::channel(Mood::Well);
         let store = Arc::new(Mutex::new(Store {
             version: 100,
             objects: Vec::new(),
         }));
-        let acceptor = TlsAcceptor::from(Arc::new(tls));
         let server = tokio::spawn(serve(listener, acceptor, moods, Arc::clone(&store)));
         Self {
             address,

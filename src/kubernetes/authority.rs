@@ -1,0 +1,81 @@
+//! For tests that stand in for servers: an authority, what it signs, and the kubeconfig of who trusts it.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType,
+};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+
+/// A cluster's CA.
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate with its key.
+pub(crate) struct Leaf {
+    pub(crate) certificate: Certificate,
+    pub(crate) key: KeyPair,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Signs a certificate for these names; `ended` ones were good until 2020.
+    pub(crate) fn leaf(&self, names: Vec<SanType>, ended: bool) -> Leaf {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names = names;
+        if ended {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        }
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        Leaf { certificate, key }
+    }
+
+    /// What a server shows; `clients` must show a certificate of this authority's, or need none.
+    pub(crate) fn acceptor(&self, server: &Leaf, clients: bool) -> TlsAcceptor {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let config = if clients {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.0.der().clone()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            config.with_client_cert_verifier(verifier.build().unwrap())
+        } else {
+            config.with_no_client_auth()
+        };
+        let key = PrivateKeyDer::try_from(server.key.serialize_der()).unwrap();
+        let config = config.with_single_cert(vec![server.certificate.der().clone()], key);
+        TlsAcceptor::from(Arc::new(config.unwrap()))
+    }
+
+    /// The kubeconfig of `client` for the server at `address`.
+    pub(crate) fn kubeconfig(&self, address: &str, client: &Leaf) -> String {
+        let [authority, certificate, key] = [
+            self.pem(),
+            client.certificate.pem(),
+            client.key.serialize_pem(),
+        ]
+        .map(|pem| STANDARD.encode(pem));
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts:\n- name: c\n  context: {{cluster: c, user: u}}\n\
+             clusters:\n- name: c\n  cluster:\n    server: https://{address}\n    \
+             certificate-authority-data: {authority}\nusers:\n- name: u\n  user:\n    \
+             client-certificate-data: {certificate}\n    client-key-data: {key}\n"
+        )
+    }
+}
