@@ -432,6 +432,9 @@ pub(super) fn private_directory(path: &camino::Utf8Path) -> Result<(), LabError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::tests::kept;
+    use crate::plan::{Beside, derive};
+    use crate::spec::ClusterSpec;
     use camino::Utf8Path;
 
     #[test]
@@ -465,20 +468,10 @@ mod tests {
         let paths = LabPaths::new(state, &"demo".parse().unwrap());
         private_directory(paths.root()).unwrap();
         assert!(Lab::hold(&paths).unwrap().is_none());
-        let connection = Connection {
-            holder: None,
-            // Never asked: a lab is found by its record.
-            uri: Some("lxc:///system".to_owned()),
-            driver: Driver::Lxc,
-            reachable: vec![],
-        };
-        Record::new(&paths, connection)
-            .unwrap()
-            .write(&paths)
-            .unwrap();
-        let nodes: Vec<NodeName> = vec!["m1".parse().unwrap()];
-        Secrets::ensure(&paths, nodes.iter()).unwrap();
-        let fault = || ActiveFault::now(nodes[0].clone(), "pause", "regent node resume m1");
+        let spec = ClusterSpec::new("demo".parse().unwrap());
+        kept(&paths, &derive(&spec, Driver::Lxc, Beside::default()));
+        let m1: NodeName = "m1".parse().unwrap();
+        let fault = || ActiveFault::now(m1.clone(), "pause", "regent node resume m1");
 
         let looking = Lab::find(&paths).unwrap().unwrap();
         let error = looking.fault_injected(fault()).unwrap_err();
@@ -494,9 +487,9 @@ mod tests {
         holding.fault_injected(fault()).unwrap();
         holding.fault_injected(fault()).unwrap();
         assert_eq!(Record::read(&paths).unwrap().unwrap().faults.len(), 1);
-        holding.fault_reverted(&nodes[0], Some("kill")).unwrap();
+        holding.fault_reverted(&m1, Some("kill")).unwrap();
         assert_eq!(Record::read(&paths).unwrap().unwrap().faults.len(), 1);
-        holding.fault_reverted(&nodes[0], None).unwrap();
+        holding.fault_reverted(&m1, None).unwrap();
         assert_eq!(Record::read(&paths).unwrap().unwrap().faults.len(), 0);
         drop(holding);
         Lab::hold(&paths).unwrap().unwrap();
