@@ -1,5 +1,6 @@
 //! The one language between what works and what shows: terminal, JSON lines, reports.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +87,13 @@ pub enum Event {
         /// One line.
         text: String,
     },
+}
+
+/// Returns an error with its causes, in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    let causes: Vec<_> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
 }
 
 fn seconds<S: serde::Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

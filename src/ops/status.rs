@@ -1,10 +1,9 @@
 //! A lab at a glance: what is seen, and what is on record that explains it.
 
-use std::error::Error;
-
 use serde::Serialize;
 
-use crate::kubernetes::{Kubernetes, KubernetesError};
+use crate::event::chain;
+use crate::kubernetes::Kubernetes;
 use crate::lab::{ActiveFault, Record};
 use crate::recipe::{self, Status};
 use crate::site::Site;
@@ -63,13 +62,4 @@ fn operation(record: &Record) -> Option<String> {
             operation.what
         ),
     })
-}
-
-fn chain(error: &KubernetesError) -> String {
-    let error: &dyn Error = error;
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

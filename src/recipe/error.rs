@@ -6,6 +6,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 
 use crate::etcd::EtcdError;
+use crate::event::chain;
 use crate::kubernetes::KubernetesError;
 use crate::lab::LabError;
 use crate::name::NodeName;
@@ -14,7 +15,6 @@ use crate::plan::Change;
 use crate::provider::ProviderError;
 use crate::recipe::change::Refusal;
 use crate::recipe::connectivity::Link;
-use crate::recipe::health::chain;
 
 /// Why the recipe stopped. What was done until then stays; `up` again goes on from there.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::etcd;
+use crate::event::chain;
 use crate::kubernetes::{Kubernetes, PodStatus};
 use crate::name::NodeName;
 use crate::plan::{NodePlan, NodeRole, Plan};
@@ -77,17 +78,6 @@ fn some<T: ToString>(what: &str, names: impl IntoIterator<Item = T>) -> Option<S
 fn together(missing: impl IntoIterator<Item = Option<String>>) -> Option<String> {
     let missing: Vec<String> = missing.into_iter().flatten().collect();
     (!missing.is_empty()).then(|| missing.join("; "))
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn names<'a>(nodes: impl Iterator<Item = &'a NodePlan>) -> impl Iterator<Item = &'a NodeName> {

@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use crate::etcd;
+use crate::event::chain;
 use crate::kubernetes::Kubernetes;
 use crate::name::NodeName;
 use crate::plan::NodeRole;
-use crate::recipe::health::chain;
 use crate::recipe::kubeadm::{self, Spare};
 use crate::recipe::lookup::{planned, session};
 use crate::recipe::observe::{Patience, client, is_without_rights, look_at_etcd};

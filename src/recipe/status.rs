@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
+use crate::event::chain;
 use crate::kubernetes::Kubernetes;
 use crate::name::NodeName;
 use crate::plan::{NodePlan, NodeRole};
@@ -91,7 +92,7 @@ fn silent(error: &RecipeError) -> Status {
         nodes: Vec::new(),
         checks: vec![Check {
             name: "domains",
-            missing: Some(super::health::chain(error)),
+            missing: Some(chain(error)),
         }],
     }
 }

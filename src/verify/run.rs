@@ -29,7 +29,7 @@ use super::scenario::{Fault, Scenario, Target};
 use super::subject::subject;
 use super::verdict::{Ruling, Verdict};
 use super::{bundle, data, kubeconfig, workload};
-use crate::event::Event;
+use crate::event::{Event, chain};
 use crate::plan::{NodeRole, Plan};
 use crate::provider::ProviderError;
 use crate::recipe;
@@ -502,13 +502,4 @@ fn blank_record(site: &Site, scenario: &Scenario, clock: Clock, out: &Utf8Path) 
         budgets_ms: limits(&site.plan.budgets),
         subject: Subject::default(),
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Patience;
+use crate::event::chain;
 use crate::kubernetes::{self, Kubernetes, KubernetesError};
-use crate::recipe::health::chain;
 use crate::recipe::manifests;
 use crate::recipe::world::{Api, ApiSeen, Kubeconfig};
 use crate::site::Site;

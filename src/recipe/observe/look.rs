@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 
 use super::Patience;
+use crate::event::chain;
 use crate::node::Node;
 use crate::plan::{NodePlan, NodeRole, PlannedFile};
-use crate::recipe::health::{chain, servers};
+use crate::recipe::health::servers;
 use crate::recipe::world::{Guest, Kubeadm};
 use crate::store::Sha256;
 
