@@ -5,9 +5,10 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::beside::{self, BesideError};
+use crate::derive::{self, Beside};
 use crate::lab::LabError;
 use crate::name::ClusterName;
-use crate::plan::{self, Beside, Plan};
+use crate::plan::Plan;
 use crate::spec::{self, Diagnostics, Driver, DriverChoice, DriverDecision, Machine};
 use crate::yaml::{self, Value};
 
@@ -103,7 +104,7 @@ impl ClusterFile {
         }
         Ok(Self {
             choice,
-            plan: plan::derive(&loaded.spec, driver.driver, beside),
+            plan: derive::plan(&loaded.spec, driver.driver, beside),
             driver,
             warnings: loaded.warnings,
         })

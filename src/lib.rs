@@ -4,7 +4,7 @@
 //! The walk of the types, from the file to a verdict:
 //!
 //! 1. [`cluster_file::ClusterFile`] reads `cluster.yaml` into a [`spec::ClusterSpec`], or into [`spec::Diagnostics`].
-//! 2. [`plan::derive`] makes of it the [`plan::Plan`]: names, addresses, every file. Pure, as everything up to here.
+//! 2. [`derive::plan`] makes of it the [`plan::Plan`]: names, addresses, every file. Pure, as everything up to here.
 //! 3. [`image::realise`] builds what nodes boot, by hash: an [`image::NodeImage`] in the [`store`].
 //! 4. [`ops::enter`] takes the [`lab::Lab`], whose [`lab::Record`] says what the cluster was last brought to, and
 //!    [`site::Site`] joins plan, lab, [`provider`] and one [`node::Node`] for each node.
@@ -16,8 +16,9 @@
 //! The modules, lowest last:
 //!
 //! * [`spec`] is the user's wish: [`spec::ClusterSpec`], parsed with positions, validated as a whole.
-//! * [`plan`] derives everything that can be known before anything runs: a [`plan::Plan`]. Pure.
-//! * [`render`] writes the text of every generated file. Pure.
+//! * [`derive`] makes of it everything that can be known before anything runs: a [`plan::Plan`]. Pure.
+//! * [`render`] writes the text of every generated file of a plan. Pure.
+//! * [`plan`] is the plan itself, and how one differs from another. Pure.
 //! * [`store`] keeps what was built or fetched, by content; [`image`] says what there is to build.
 //! * [`lab`] is one running cluster's place on this machine: its record, state directory, namespaces, daemon.
 //! * [`provider`] runs nodes, and is the only user of libvirt; [`node`] the only user of SSH.
@@ -34,6 +35,7 @@
 pub mod beside;
 pub mod cli;
 pub mod cluster_file;
+pub mod derive;
 pub mod etcd;
 pub mod event;
 pub mod fault;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use regent::derive::{self, Beside};
 use regent::event::Events;
 use regent::fault::Impairment;
 use regent::image::NodeImage;
 use regent::lab::residue::Snapshot;
 use regent::lab::{Lab, LabPaths};
 use regent::node::Node;
-use regent::plan::{self, Beside, NodePlan, Plan};
+use regent::plan::{NodePlan, Plan};
 use regent::provider::{self, Boot, Fault, NodeMedia, Provider};
 use regent::spec::{ClusterSpec, Driver, Memory};
 
@@ -97,7 +98,7 @@ impl Drop for State {
 /// The plan of the default cluster under a name.
 pub fn planned(cluster: &str) -> Result<Plan> {
     let spec = ClusterSpec::new(cluster.parse()?);
-    Ok(plan::derive(&spec, Driver::Lxc, Beside::default()))
+    Ok(derive::plan(&spec, Driver::Lxc, Beside::default()))
 }
 
 /// The plan of virtual machines as small as can be: a load balancer, control-plane nodes, a worker.
@@ -106,14 +107,14 @@ pub fn planned_machines(cluster: &str, control_plane: u8) -> Result<Plan> {
     (spec.control_plane.count, spec.workers.count) = (control_plane, 1);
     (spec.control_plane.cpus, spec.workers.cpus) = (1, 1);
     (spec.control_plane.memory, spec.workers.memory) = (Memory::gib(1), Memory::gib(1));
-    Ok(plan::derive(&spec, Driver::Qemu, Beside::default()))
+    Ok(derive::plan(&spec, Driver::Qemu, Beside::default()))
 }
 
 /// The plan of a cluster that is one control-plane node, a virtual machine, and a load balancer.
 pub fn planned_control_plane(cluster: &str) -> Result<Plan> {
     let mut spec = ClusterSpec::new(cluster.parse()?);
     (spec.control_plane.count, spec.workers.count) = (1, 0);
-    Ok(plan::derive(&spec, Driver::Qemu, Beside::default()))
+    Ok(derive::plan(&spec, Driver::Qemu, Beside::default()))
 }
 
 /// A lab with a connection to its libvirt.

@@ -4,10 +4,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
+use regent::derive::{self, Beside};
 use regent::event::Events;
 use regent::image::NodeImage;
 use regent::lab::{Lab, LabError};
-use regent::plan::{self, Beside};
 use regent::provider::{self, DomainState, Fault, ProviderError};
 use regent::spec::{ClusterSpec, Connect, Driver};
 
@@ -296,7 +296,7 @@ pub fn guest(image: &NodeImage) -> Seen {
     let mut spec = ClusterSpec::new("guest".parse()?);
     spec.hypervisor.connect = Connect::Uri("lxc:///system".to_owned());
     spec.network.cidr = "198.19.0.0/24".parse()?;
-    let plan = plan::derive(&spec, Driver::Lxc, Beside::default());
+    let plan = derive::plan(&spec, Driver::Lxc, Beside::default());
     let node = &plan.nodes[1];
     let running = Running::start(state.path(), &plan, image)?;
     running.boot(node)?;

@@ -12,10 +12,11 @@ use camino::Utf8Path;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use regent::beside;
+use regent::derive;
 use regent::event::Events;
 use regent::image::NodeImage;
 use regent::lab::Lab;
-use regent::plan::{self, Plan};
+use regent::plan::Plan;
 use regent::recipe::{self, Outcome};
 use regent::site::Site;
 use regent::spec::{CertificateMode, ClusterSpec, Driver, ExtraArgs, Taint, Tuning};
@@ -99,7 +100,7 @@ pub fn the_other_choices_make_a_cluster(image: &NodeImage) -> Seen {
     }
     write_layout(&root.join("app.tar"), APP)?;
     let beside = beside::read(&spec, &root.join("cluster.yaml"))?;
-    let plan = plan::derive(&spec, Driver::Lxc, beside);
+    let plan = derive::plan(&spec, Driver::Lxc, beside);
     run(&plan, image, |cluster| other_choices(cluster).boxed_local())
 }
 

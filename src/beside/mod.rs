@@ -10,7 +10,7 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::plan::Beside;
+use crate::derive::Beside;
 use crate::spec::ClusterSpec;
 
 /// What is wrong with a file, and where. Displays as `FILE:LINE: MESSAGE`.

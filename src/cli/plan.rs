@@ -8,6 +8,7 @@ use super::context::Context;
 use super::failure::{Failure, Outcome};
 use crate::plan;
 use crate::recipe;
+use crate::render;
 use crate::spec::Machine;
 
 /// Show what `up` would make: nodes, addresses, files, steps
@@ -40,7 +41,7 @@ impl Plan {
             )?;
             return Ok(Outcome::Done);
         };
-        let files = plan::files(&file.plan, &steps).map_err(Failure::operation)?;
+        let files = render::files(&file.plan, &steps).map_err(Failure::operation)?;
         for (path, text) in &files {
             write(&out.join(path), text)?;
         }

@@ -432,8 +432,8 @@ pub(super) fn private_directory(path: &camino::Utf8Path) -> Result<(), LabError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::derive::{self, Beside};
     use crate::lab::tests::kept;
-    use crate::plan::{Beside, derive};
     use crate::spec::ClusterSpec;
     use camino::Utf8Path;
 
@@ -469,7 +469,7 @@ mod tests {
         private_directory(paths.root()).unwrap();
         assert!(Lab::hold(&paths).unwrap().is_none());
         let spec = ClusterSpec::new("demo".parse().unwrap());
-        kept(&paths, &derive(&spec, Driver::Lxc, Beside::default()));
+        kept(&paths, &derive::plan(&spec, Driver::Lxc, Beside::default()));
         let m1: NodeName = "m1".parse().unwrap();
         let fault = || ActiveFault::now(m1.clone(), "pause", "regent node resume m1");
 

@@ -176,8 +176,8 @@ pub(super) fn operation(target: &Plan) -> Option<Operation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::derive;
     use crate::file::ReadError;
-    use crate::plan;
     use crate::spec::ClusterSpec;
 
     fn scratch() -> (tempfile::TempDir, LabPaths) {
@@ -197,11 +197,11 @@ mod tests {
         };
         let spec = ClusterSpec::new("demo".parse().unwrap());
         let manifests = vec![("a.yaml".to_owned(), "kind: X\n".to_owned())];
-        let beside = plan::Beside {
+        let beside = derive::Beside {
             manifests,
-            ..plan::Beside::default()
+            ..derive::Beside::default()
         };
-        let plan = plan::derive(&spec, Driver::Lxc, beside);
+        let plan = derive::plan(&spec, Driver::Lxc, beside);
         let mut record = Record::new(paths, connection).unwrap();
         record.operation = operation(&plan);
         record.plan = Some(plan);

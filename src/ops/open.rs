@@ -106,14 +106,14 @@ fn differs(record: &Record, running: &Plan, wanted: &Plan) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::derive::{self, Beside};
     use crate::lab::tests::recorded;
-    use crate::plan::{Beside, derive};
     use crate::spec::{ClusterSpec, Driver, Tuning};
 
     fn plan(change: impl FnOnce(&mut ClusterSpec)) -> Plan {
         let mut spec = ClusterSpec::new("demo".parse().unwrap());
         change(&mut spec);
-        derive(&spec, Driver::Lxc, Beside::default())
+        derive::plan(&spec, Driver::Lxc, Beside::default())
     }
 
     #[test]

@@ -75,8 +75,8 @@ fn differing(recorded: &[(String, Utf8PathBuf)], wanted: &[(String, Utf8PathBuf)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::derive::{self, Beside};
     use crate::lab::tests::recorded;
-    use crate::plan::{Beside, derive};
     use crate::spec::{ClusterSpec, Driver};
 
     /// The running nodes' lower directories and backing files are what they boot, whatever lies in the current directory.
@@ -86,7 +86,7 @@ mod tests {
         let state = Utf8Path::from_path(scratch.path()).unwrap();
         let store = state.join("store");
         let spec = ClusterSpec::new("demo".parse().unwrap());
-        let plan = derive(&spec, Driver::Lxc, Beside::default());
+        let plan = derive::plan(&spec, Driver::Lxc, Beside::default());
         let paths = LabPaths::new(state, &plan.cluster);
         std::fs::create_dir_all(paths.root()).unwrap();
         check(&paths, &store, &plan).unwrap();

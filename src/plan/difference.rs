@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{ImageArchive, NetworkPlan, NodePlan, NodeRole, Plan, PlannedFile};
+use super::{ImageArchive, NetworkPlan, NodePlan, NodeRole, PATCHES, Plan, PlannedFile};
 use crate::name::NodeName;
-use crate::render;
 use crate::spec::{Budgets, duration_text};
 
 /// One thing that two plans say differently.
@@ -247,7 +246,7 @@ impl Found {
             .chain(wanted)
             .flat_map(|node| node.files.iter().map(|file| &file.path))
             // Those are compared one by one.
-            .filter(|path| !path.starts_with(render::kubeadm::PATCHES))
+            .filter(|path| !path.starts_with(PATCHES))
             .collect();
         for path in paths {
             let of = |node: &NodePlan| -> Option<PlannedFile> {
@@ -358,7 +357,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::plan::{Beside, derive};
+    use crate::derive::{self, Beside};
     use crate::spec::{CertificateMode, ClusterSpec, Driver, Memory, Tuning};
 
     fn spec(change: impl FnOnce(&mut ClusterSpec)) -> ClusterSpec {
@@ -368,8 +367,8 @@ mod tests {
     }
 
     fn changes(change: impl FnOnce(&mut ClusterSpec)) -> Vec<(String, Reach)> {
-        let now = derive(&spec(|_| {}), Driver::Lxc, Beside::default());
-        let wanted = derive(&spec(change), Driver::Lxc, Beside::default());
+        let now = derive::plan(&spec(|_| {}), Driver::Lxc, Beside::default());
+        let wanted = derive::plan(&spec(change), Driver::Lxc, Beside::default());
         let found = difference(&now, &wanted).into_iter();
         found
             .map(|change| (change.to_string(), change.reach))
@@ -456,8 +455,8 @@ mod tests {
                 names: ["docker.io/library/app:1".to_owned()].into(),
             }],
         };
-        let now = derive(&spec(|_| {}), Driver::Lxc, beside("1"));
-        let patched = derive(&spec(|_| {}), Driver::Lxc, beside("2"));
+        let now = derive::plan(&spec(|_| {}), Driver::Lxc, beside("1"));
+        let patched = derive::plan(&spec(|_| {}), Driver::Lxc, beside("2"));
         assert_eq!(
             difference(&now, &patched)[0].to_string(),
             "kubeadm.patches, etcd.yaml: as applied → changed"

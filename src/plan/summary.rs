@@ -90,7 +90,7 @@ fn write(plan: &Plan, foreseen: &[String], text: &mut String) -> std::fmt::Resul
 }
 
 /// Writes the steps, numbered.
-pub(super) fn steps(steps: &[String], text: &mut String) -> std::fmt::Result {
+pub(crate) fn steps(steps: &[String], text: &mut String) -> std::fmt::Result {
     for (i, step) in steps.iter().enumerate() {
         writeln!(text, "{:>3}  {step}", i + 1)?;
     }

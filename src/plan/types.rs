@@ -14,6 +14,9 @@ use crate::spec::{
     Budgets, CertificateMode, Connect, Driver, ExtraArgs, KubernetesVersion, Memory, Taint, Tuning,
 };
 
+/// Where kubeadm's patches are on a node: not below `/etc/kubernetes`, which `kubeadm reset` empties.
+pub const PATCHES: &str = "/etc/regent/patches";
+
 /// Everything that can be known about a cluster before anything runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -102,7 +102,7 @@ fn without_range(plan: &Plan, nodes: &[NodeStatus]) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{self, Beside};
+    use crate::derive::{self, Beside};
     use crate::spec::{ClusterSpec, Driver, Taint};
 
     const COREFILE: &str = ".:53 {\n    errors\n    kubernetes cluster.local in-addr.arpa ip6.arpa {\n       pods insecure\n    }\n    forward . /etc/resolv.conf {\n       max_concurrent 1000\n    }\n    cache 30\n}\n";
@@ -138,7 +138,7 @@ mod tests {
             effect: "NoExecute".to_owned(),
         };
         (spec.control_plane.taints, spec.workers.taints) = (vec![taint("a")], vec![taint("b")]);
-        let patch = deployment(&plan::derive(&spec, Driver::Lxc, Beside::default()));
+        let patch = deployment(&derive::plan(&spec, Driver::Lxc, Beside::default()));
         assert_eq!(patch["spec"]["replicas"], 5);
         let tolerations = patch["spec"]["template"]["spec"]["tolerations"].as_array();
         let tolerations = tolerations.unwrap();
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn case_e2e() {
         let spec = ClusterSpec::new("demo".parse().unwrap());
-        let plan = plan::derive(&spec, Driver::Lxc, Beside::default());
+        let plan = derive::plan(&spec, Driver::Lxc, Beside::default());
         let nodes = [
             node("m1", None),
             node("w1", None),

@@ -106,14 +106,14 @@ fn words<S: Serializer>(refusals: &[Refusal], serializer: S) -> Result<S::Ok, S:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Beside, derive};
+    use crate::derive::{self, Beside};
     use crate::recipe::change::after_up;
     use crate::spec::{ClusterSpec, Driver};
 
     fn plan(workers: u8) -> Plan {
         let mut spec = ClusterSpec::new("demo".parse().unwrap());
         spec.workers.count = workers;
-        derive(&spec, Driver::Lxc, Beside::default())
+        derive::plan(&spec, Driver::Lxc, Beside::default())
     }
 
     #[test]

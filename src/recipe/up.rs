@@ -137,14 +137,14 @@ pub(super) async fn drive(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Beside, derive};
+    use crate::derive::{self, Beside};
     use crate::spec::{ClusterSpec, Driver, Memory};
 
     fn plan(workers: u8, memory: u64) -> Plan {
         let mut spec = ClusterSpec::new("demo".parse().unwrap());
         spec.workers.count = workers;
         spec.workers.memory = Memory::gib(memory);
-        derive(&spec, Driver::Lxc, Beside::default())
+        derive::plan(&spec, Driver::Lxc, Beside::default())
     }
 
     /// What was reached is kept, what was only begun can be taken back.

@@ -149,14 +149,14 @@ pub(super) fn descriptor(file: &File) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{self, Beside};
+    use crate::derive::{self, Beside};
     use crate::spec::{ClusterSpec, Driver};
 
     #[test]
     fn a_node_is_reached_where_it_listens() {
         let mut spec = ClusterSpec::new("demo".parse().unwrap());
         (spec.control_plane.count, spec.workers.count) = (1, 1);
-        let plan = plan::derive(&spec, Driver::Qemu, Beside::default());
+        let plan = derive::plan(&spec, Driver::Qemu, Beside::default());
         let found: Vec<_> = reachable(&plan).iter().map(ToString::to_string).collect();
         let expected = [
             "198.18.0.11:22",

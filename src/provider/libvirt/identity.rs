@@ -83,18 +83,18 @@ fn line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::derive;
     use crate::node::KeyPair;
-    use crate::plan;
     use crate::provider::Boot;
     use crate::spec::{ClusterSpec, Driver};
 
     /// A machine is told what a container finds in its root file system, by other means.
     #[test]
     fn a_machine_is_told_all_that_a_container_finds() {
-        let plan = plan::derive(
+        let plan = derive::plan(
             &ClusterSpec::new("demo".parse().unwrap()),
             Driver::Qemu,
-            plan::Beside::default(),
+            derive::Beside::default(),
         );
         let node = plan.control_plane().next().unwrap();
         let media = NodeMedia {

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{Action, Next, after_up, next, preview, steps};
+use crate::derive::{self, Beside};
 use crate::etcd::{self, Member};
 use crate::name::NodeName;
-use crate::plan::{self, Beside, Plan};
+use crate::plan::Plan;
 use crate::provider::DomainState;
 use crate::recipe::world::{Api, Guest, Inside, Kubeconfig, World};
 use crate::spec::{ClusterSpec, Driver};
@@ -14,7 +15,7 @@ pub(super) fn planned(control_plane: u8, workers: u8) -> Plan {
     let mut spec = ClusterSpec::new("demo".parse().unwrap());
     spec.control_plane.count = control_plane;
     spec.workers.count = workers;
-    plan::derive(
+    derive::plan(
         &spec,
         Driver::Lxc,
         Beside {

@@ -17,7 +17,7 @@ fn ago(seconds: i64) -> Timestamp {
 fn healthy() -> (Plan, World) {
     let mut spec = ClusterSpec::new("demo".parse().unwrap());
     (spec.control_plane.count, spec.workers.count) = (3, 1);
-    let plan = crate::plan::derive(&spec, Driver::Lxc, crate::plan::Beside::default());
+    let plan = crate::derive::plan(&spec, Driver::Lxc, crate::derive::Beside::default());
     let mut world = change::after_up(&plan);
     let servers: BTreeSet<_> = plan.control_plane().map(|node| node.name.clone()).collect();
     for node in &plan.nodes {

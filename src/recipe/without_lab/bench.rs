@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::servers::{Voice, certificates, serve};
 use super::truth::Truth;
+use crate::derive::{self, Beside};
 use crate::event::{Event, Events};
 use crate::image::NodeImage;
 use crate::lab::tests::kept;
@@ -26,7 +27,7 @@ use crate::lab::{Lab, LabPaths};
 use crate::name::NodeName;
 use crate::node::Node;
 use crate::node::sshd::Sshd;
-use crate::plan::{Beside, ImageArchive, NodePlan, Plan, derive};
+use crate::plan::{ImageArchive, NodePlan, Plan};
 use crate::provider::memory::Memory;
 use crate::provider::{DomainState, Fault, Provider as _};
 use crate::recipe::{Outcome, RecipeError, up};
@@ -97,7 +98,7 @@ impl Bench {
         (spec.control_plane.count, spec.workers.count) = (control_plane, workers);
         let scratch = tempfile::tempdir().unwrap();
         let root = Utf8PathBuf::from_path_buf(scratch.path().to_owned()).unwrap();
-        let plan = derive(&spec, Driver::Lxc, beside(&root));
+        let plan = derive::plan(&spec, Driver::Lxc, beside(&root));
         let shared = root.join("cluster");
         let acceptor = certificates(&plan, &shared);
         let paths = LabPaths::new(&root.join("state"), &plan.cluster);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::document::*;
 use super::{CertificateKey, InitSecrets, JoinSecrets};
-use crate::plan::{NodePlan, NodeRole, Plan};
+use crate::plan::{NodePlan, NodeRole, PATCHES, Plan};
 use crate::spec::{Driver, Taint, Tuning};
 use crate::yaml;
 
@@ -57,9 +57,6 @@ pub fn join(plan: &Plan, node: &NodePlan, secrets: &JoinSecrets) -> Result<Strin
         timeouts: timeouts(plan.driver),
     })
 }
-
-/// Where kubeadm's patches are on a node: not below `/etc/kubernetes`, which `kubeadm reset` empties.
-pub const PATCHES: &str = "/etc/regent/patches";
 
 fn patches(plan: &Plan) -> Option<Patches> {
     (!plan.patches.is_empty()).then_some(Patches { directory: PATCHES })

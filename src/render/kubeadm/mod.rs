@@ -4,5 +4,5 @@ mod config;
 mod document;
 mod secrets;
 
-pub use config::{PATCHES, init, join};
+pub use config::{init, join};
 pub use secrets::{CertificateKey, InitSecrets, JoinSecrets, Token, TokenError};

@@ -85,14 +85,14 @@ struct Ip {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Beside, derive};
+    use crate::derive::{self, Beside};
     use crate::render::libvirt::network_tag;
     use crate::spec::{ClusterSpec, Driver};
 
     #[test]
     fn case_foreign_a_network_carries_its_lab_s_identifier_and_not_only_a_name() {
         let spec = ClusterSpec::new("demo".parse().unwrap());
-        let plan = derive(&spec, Driver::Lxc, Beside::default());
+        let plan = derive::plan(&spec, Driver::Lxc, Beside::default());
         let id = LabId::draw(&mut [7u8; 16].as_slice()).unwrap();
         let document = network(Some(&id), &plan.network).unwrap();
         assert_eq!(network_tag(&document), Some(id));

@@ -232,12 +232,12 @@ fn pod(node: &NodeName, plan: &Plan, service: Ipv4Addr) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Beside, derive};
+    use crate::derive::{self, Beside};
     use crate::spec::ClusterSpec;
 
     #[test]
     fn a_client_asks_what_its_cluster_has() {
-        let plan = derive(
+        let plan = derive::plan(
             &ClusterSpec::new("demo".parse().unwrap()),
             Driver::Lxc,
             Beside::default(),

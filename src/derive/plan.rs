@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::identity::{MacAddresses, bridge, uuid};
-use super::{ImageArchive, NetworkPlan, NodePlan, NodeRole, Plan, PlannedFile};
 use crate::name::NodeName;
+use crate::plan::{ImageArchive, NetworkPlan, NodePlan, NodeRole, PATCHES, Plan, PlannedFile};
 use crate::render;
 use crate::spec::{ClusterSpec, Driver, Memory, layout};
 
@@ -56,7 +56,7 @@ pub struct Beside {
 /// What belongs to a node follows from its cluster's name, its role and its number alone, so adding a node changes
 /// nothing of another but the two files that must name it: `/etc/hosts` and `10-lab.network`, which routes to its pods. A further
 /// control-plane node also stands in the load balancers' `haproxy.cfg`.
-pub fn derive(spec: &ClusterSpec, driver: Driver, beside: Beside) -> Plan {
+pub fn plan(spec: &ClusterSpec, driver: Driver, beside: Beside) -> Plan {
     let mut macs = MacAddresses::default();
     let network = network(spec, &mut macs);
     let load_balancer = &spec.load_balancer;
@@ -206,10 +206,7 @@ fn node_files(plan: &Plan, node: &NodePlan) -> Vec<PlannedFile> {
     if node.role != NodeRole::LoadBalancer {
         let patches = plan.patches.iter().map(|(name, text)| PlannedFile {
             mode: 0o600,
-            ..file(
-                &format!("{}/{name}", render::kubeadm::PATCHES),
-                text.clone(),
-            )
+            ..file(&format!("{}/{name}", PATCHES), text.clone())
         });
         files.extend(patches);
     }

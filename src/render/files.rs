@@ -2,8 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::summary;
-use super::{NodePlan, NodeRole, Plan};
+use crate::plan::{self, NodePlan, NodeRole, Plan};
 use crate::render::kubeadm::{self, InitSecrets, JoinSecrets};
 use crate::render::libvirt::{self, MachineFiles, volume};
 use crate::spec::{CertificateMode, Driver};
@@ -34,7 +33,7 @@ pub enum FilesError {
 pub fn files(plan: &Plan, foreseen: &[String]) -> Result<Vec<(Utf8PathBuf, String)>, FilesError> {
     let mut steps = String::new();
     // Writing to a string cannot fail.
-    let _ = summary::steps(foreseen, &mut steps);
+    let _ = plan::steps(foreseen, &mut steps);
     let mut files: Vec<(Utf8PathBuf, String)> = vec![
         ("steps.txt".into(), steps),
         (

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
+use crate::plan::*;
+use crate::render::files;
 use crate::spec::*;
 
 fn spec(control_plane: u8, workers: u8) -> ClusterSpec {
@@ -14,7 +16,7 @@ fn spec(control_plane: u8, workers: u8) -> ClusterSpec {
 }
 
 fn plan(spec: &ClusterSpec) -> Plan {
-    derive(spec, Driver::Lxc, Beside::default())
+    super::plan(spec, Driver::Lxc, Beside::default())
 }
 
 fn steps(plan: &Plan) -> Vec<String> {
@@ -84,7 +86,7 @@ fn a_large_cluster_in_other_ranges() {
         )],
         ..Beside::default()
     };
-    review("large-5+3", &derive(&large, Driver::Lxc, beside));
+    review("large-5+3", &super::plan(&large, Driver::Lxc, beside));
 }
 
 #[test]
@@ -105,14 +107,17 @@ fn what_kubeadm_is_told_besides() {
         )],
         ..Beside::default()
     };
-    review("wishes-3+2", &derive(&wishes.spec, Driver::Lxc, beside));
+    review(
+        "wishes-3+2",
+        &super::plan(&wishes.spec, Driver::Lxc, beside),
+    );
 }
 
 #[test]
 fn virtual_machines_differ_in_what_kubeadm_must_overlook() {
     review(
         "qemu-1+0",
-        &derive(&spec(1, 0), Driver::Qemu, Beside::default()),
+        &super::plan(&spec(1, 0), Driver::Qemu, Beside::default()),
     );
 }
 
@@ -120,7 +125,7 @@ fn virtual_machines_differ_in_what_kubeadm_must_overlook() {
 fn on_another_host_files_are_volumes() {
     let mut remote = spec(1, 0);
     remote.hypervisor.connect = "qemu+ssh://root@host/system".parse().unwrap();
-    let plan = derive(&remote, Driver::Qemu, Beside::default());
+    let plan = super::plan(&remote, Driver::Qemu, Beside::default());
     let files: String = files_of(&plan)
         .into_iter()
         .filter(|(path, _)| path.starts_with("libvirt"))
@@ -139,8 +144,8 @@ fn on_another_host_files_are_volumes() {
 /// kubeadm's settings, since a container has its host's kernel.
 #[test]
 fn a_driver_changes_nothing_but_what_is_its_own() {
-    let [lxc, qemu] =
-        [Driver::Lxc, Driver::Qemu].map(|driver| derive(&spec(3, 2), driver, Beside::default()));
+    let [lxc, qemu] = [Driver::Lxc, Driver::Qemu]
+        .map(|driver| super::plan(&spec(3, 2), driver, Beside::default()));
     let drivers_own = |path: &str| {
         path.starts_with("libvirt/") && path != "libvirt/network.xml" || path.contains("/kubeadm-")
     };
@@ -326,7 +331,7 @@ fn plans_read_back_as_they_were_written() {
             let text = std::fs::read_to_string(&path).unwrap();
             let loaded = load(&text, "cluster.yaml", &Machine::default()).unwrap();
             for driver in [Driver::Lxc, Driver::Qemu] {
-                let plan = derive(&loaded.spec, driver, beside());
+                let plan = super::plan(&loaded.spec, driver, beside());
                 let text = serde_json::to_string(&plan).unwrap();
                 let again: Plan = serde_json::from_str(&text).unwrap();
                 assert_eq!(again, plan, "{}", path.display());

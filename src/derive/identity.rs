@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use super::{MacAddress, Uuid};
+use crate::plan::{MacAddress, Uuid};
 
 /// Hashes a purpose and a cluster's, and perhaps a node's, name. No name has a NUL in it, so no two inputs meet.
 fn hash(purpose: &str, parts: &[&str]) -> [u8; 32] {
