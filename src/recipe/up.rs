@@ -14,9 +14,9 @@ use crate::site::Site;
 /// What a run of [`up`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The cluster was as planned already.
+    /// The cluster was as planned already, or was on its way there by itself and was waited for.
     Unchanged,
-    /// It is now.
+    /// It was brought there.
     Changed,
 }
 
@@ -91,7 +91,8 @@ pub(super) async fn drive(
     let mut run = RunSoFar::default();
     let mut failed = Vec::new();
     let mut left = Vec::new();
-    for round in 0..ROUNDS {
+    let mut outcome = Outcome::Unchanged;
+    for _ in 0..ROUNDS {
         let mut world = worked.look().await?;
         world.run = run.clone();
         let next = next(wanted, recorded, &world);
@@ -101,9 +102,11 @@ pub(super) async fn drive(
             }
             return match RecipeError::all(failed) {
                 Some(error) => Err(error),
-                None if round == 0 => Ok(Outcome::Unchanged),
-                None => Ok(Outcome::Changed),
+                None => Ok(outcome),
             };
+        }
+        if !next.actions.iter().all(Action::waits) {
+            outcome = Outcome::Changed;
         }
         let results = join_all(next.actions.iter().map(|action| worked.act(action))).await;
         let mut hopeless = false;
@@ -136,8 +139,12 @@ pub(super) async fn drive(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
     use crate::derive::{self, Beside};
+    use crate::recipe::change::after_up;
+    use crate::recipe::world::Inside;
     use crate::spec::{ClusterSpec, Driver, Memory};
 
     fn plan(workers: u8, memory: u64) -> Plan {
@@ -171,6 +178,44 @@ mod tests {
                 .map(Change::to_string)
                 .collect();
             assert_eq!(found.join("; "), refused);
+        }
+    }
+    /// A world that waiting makes well, and in which something may be left to do.
+    struct Late(RefCell<World>);
+
+    impl Worked for Late {
+        async fn look(&self) -> Result<World, RecipeError> {
+            Ok(self.0.borrow().clone())
+        }
+
+        async fn act(&self, action: &Action) -> Result<(), RecipeError> {
+            let checks = after_up(&plan(2, 2)).checks;
+            let mut world = self.0.borrow_mut();
+            match action {
+                Action::Settle => world.checks = checks,
+                Action::Kubelet(node) => match world.nodes.get_mut(node) {
+                    Some(Inside::Answers(guest)) => guest.kubelet = true,
+                    other => panic!("{other:?}"),
+                },
+                other => panic!("{other}"),
+            }
+            Ok(())
+        }
+    }
+
+    /// To have waited is not to have changed anything.
+    #[tokio::test]
+    async fn waiting_is_no_change() {
+        let plan = plan(2, 2);
+        for (runs, outcome) in [(true, Outcome::Unchanged), (false, Outcome::Changed)] {
+            let mut world = after_up(&plan);
+            world.checks.clear();
+            match world.nodes.get_mut(&"w1".parse().unwrap()) {
+                Some(Inside::Answers(guest)) => guest.kubelet = runs,
+                other => panic!("{other:?}"),
+            }
+            let told = drive(&plan, None, &Late(RefCell::new(world))).await;
+            assert_eq!(told.unwrap(), outcome);
         }
     }
 }

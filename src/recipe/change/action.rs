@@ -134,6 +134,12 @@ impl Action {
         }
     }
 
+    /// Whether it waits for what the cluster does by itself. A kubelet that starts again, for one, has its pods unready
+    /// until it has asked them.
+    pub fn waits(&self) -> bool {
+        matches!(self, Self::AwaitEtcd(_) | Self::AwaitApi | Self::Settle)
+    }
+
     /// What it does, in a line of a plan.
     pub fn describe(&self) -> String {
         match self {
