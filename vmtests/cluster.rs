@@ -3,12 +3,12 @@
 use std::error::Error;
 use std::fmt::Display;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
-use regent::event::Events;
+use regent::event::{Event, Events};
 use regent::image::NodeImage;
 use regent::kubernetes::Kubernetes;
 use regent::lab::Lab;
@@ -61,11 +61,34 @@ impl Cluster {
         Ok(recipe::up(&self.site, &self.image).await?)
     }
 
-    /// Looks that the scenario before left nothing to repair; else repairs it, so that only this one fails.
+    /// Has `up` look that there is nothing to do; else it does it, so that only one scenario fails, and the error says what.
     pub async fn is_as_planned(&self) -> Result<(), Box<dyn Error>> {
-        match self.up().await? {
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let mut watched = Self::on(self.site.clone(), self.image.clone());
+        watched.site.events = {
+            let (done, events) = (Arc::clone(&done), self.site.events.clone());
+            Events::new(move |event| {
+                let line = match &event {
+                    Event::StepStarted { step, node: None } => Some(step.clone()),
+                    Event::StepStarted {
+                        step,
+                        node: Some(node),
+                    } => Some(format!("{step} {node}")),
+                    Event::Observed { subject, what } => Some(format!("{subject}: {what}")),
+                    _ => None,
+                };
+                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                done.extend(line);
+                events.emit(event);
+            })
+        };
+        let outcome = watched.up().await?;
+        let done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
             Outcome::Unchanged => Ok(()),
-            Outcome::Changed => Err("`up` had something to repair before it".into()),
+            Outcome::Changed => {
+                Err(format!("`up` had something to do: {}", done.join("; ")).into())
+            }
         }
     }
 
