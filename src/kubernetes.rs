@@ -4,6 +4,9 @@
 mod addons;
 #[cfg(test)]
 pub(crate) mod authority;
+mod eviction;
+
+pub use eviction::{Fate, Hosted, Leaving};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -90,6 +93,8 @@ pub struct NodeStatus {
     pub pod_cidr: Option<String>,
     /// Its conditions other than `Ready` that are `True`, such as `MemoryPressure`.
     pub conditions: Vec<String>,
+    /// How far regent has brought it on its way out of the cluster.
+    pub leaving: Option<Leaving>,
 }
 
 /// A lease that a kubelet renews.
@@ -139,6 +144,19 @@ pub struct PodStatus {
 impl Kubernetes {
     /// Makes a client from the kubeconfig at `path`; connects on first use.
     pub async fn connect(path: &Utf8Path) -> Result<Self, KubernetesError> {
+        Self::connected(path, true).await
+    }
+
+    /// The same client, which hands on "not now" (429) as an answer: kube's own waits ten seconds and asks again.
+    pub async fn connect_to_evict(path: &Utf8Path) -> Result<Self, KubernetesError> {
+        Self::connected(path, false).await
+    }
+
+    fn client(&self) -> kube::Client {
+        self.0.clone()
+    }
+
+    async fn connected(path: &Utf8Path, again: bool) -> Result<Self, KubernetesError> {
         let error = |source| KubernetesError::Kubeconfig {
             path: path.to_owned(),
             source: Box::new(source),
@@ -149,6 +167,7 @@ impl Kubernetes {
             .map_err(error)?;
         // kube takes it from the environment, where it is meant for downloads.
         config.proxy_url = None;
+        config.default_retry = again;
         config.connect_timeout = Some(ANSWER);
         config.read_timeout = Some(ANSWER);
         config.write_timeout = Some(ANSWER);
@@ -425,6 +444,7 @@ pub fn certificate_ended(kubeconfig: &[u8]) -> bool {
 }
 
 fn node_status(node: Node) -> NodeStatus {
+    let leaving = Leaving::of(&node);
     let labels = node.metadata.labels.unwrap_or_default();
     let spec = node.spec.unwrap_or_default();
     let taint = |taint: &k8s_openapi::api::core::v1::Taint| {
@@ -467,6 +487,7 @@ fn node_status(node: Node) -> NodeStatus {
         taints,
         pod_cidr: spec.pod_cidr,
         conditions,
+        leaving,
     }
 }
 

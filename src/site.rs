@@ -22,7 +22,7 @@ pub struct Site {
     pub lab: Arc<Lab>,
     /// What runs the nodes.
     pub provider: Arc<dyn Provider>,
-    /// Every node of the plan.
+    /// Every node of the plan, and of the one that the cluster was last brought to.
     pub nodes: BTreeMap<NodeName, Node>,
     /// What the nodes are made of, for the evidence: name and store path of every derivation that counts.
     pub parts: Vec<(String, Utf8PathBuf)>,
@@ -62,7 +62,8 @@ impl Site {
         let provider = provider::connect(&lab, &plan).await?;
         let secrets = lab.secrets();
         let mut nodes = BTreeMap::new();
-        for NodePlan { name, address, .. } in &plan.nodes {
+        let recorded = lab.record().plan.map(|plan| plan.nodes).unwrap_or_default();
+        for NodePlan { name, address, .. } in recorded.iter().chain(&plan.nodes) {
             let host = secrets
                 .hosts
                 .get(name)
@@ -81,7 +82,7 @@ impl Site {
         })
     }
 
-    /// Returns the node of that name, if the plan has it.
+    /// Returns the node of that name, if one of the plans has it.
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.get(name)
     }

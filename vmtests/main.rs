@@ -29,6 +29,7 @@ mod failpoints;
 mod faults;
 mod lab;
 mod lab_scenarios;
+mod life_scenarios;
 mod machine_scenarios;
 mod other_host;
 mod own_cluster;

@@ -11,6 +11,7 @@ use crate::command_scenarios;
 use crate::etcd_scenarios;
 use crate::failpoints;
 use crate::lab_scenarios;
+use crate::life_scenarios;
 use crate::machine_scenarios;
 use crate::own_cluster;
 use crate::platform_scenarios;
@@ -177,6 +178,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "case_umask",
         run: Run::Commands(command_scenarios::case_umask),
+    },
+    Scenario {
+        name: "nodes_come_and_go",
+        run: Run::Commands(life_scenarios::nodes_come_and_go),
     },
     Scenario {
         name: "the_other_choices_make_a_cluster",

@@ -178,6 +178,16 @@ impl Client {
             .await
     }
 
+    /// Has the leader hand its office to another member.
+    ///
+    /// # Errors
+    /// When that member does not lead, or the other one cannot.
+    pub async fn move_leader(&self, at: SocketAddr, to: u64) -> Result<()> {
+        let body = json!({ "targetID": to.to_string() });
+        self.ask(at, "/v3/maintenance/transfer-leadership", body, |_| Ok(()))
+            .await
+    }
+
     /// Reads the keys from `from` (inclusive) to `to` (exclusive), at most `limit` of them (0: all), at a revision
     /// (0: the newest), as a quorum or as this member has them; the revision that the answer is of comes with it.
     ///

@@ -158,12 +158,9 @@ impl Found {
             nodes.map(|node| node.name.clone()).collect()
         };
         let (old, new) = (of(now), of(wanted));
-        let reach = match old.is_subset(&new) {
-            true => Reach::Up,
-            false => Reach::Never,
-        };
         let key = section(role);
-        self.compare(format!("{key}.count"), &old.len(), &new.len(), reach);
+        let counts = (old.len(), new.len());
+        self.compare(format!("{key}.count"), &counts.0, &counts.1, Reach::Up);
         if old.len() == new.len() && old != new {
             self.add(key, &list(&old), &list(&new), Reach::Never);
         }
@@ -398,7 +395,7 @@ mod tests {
             (
                 |spec| spec.workers.count = 1,
                 "workers.count: 2 → 1",
-                Reach::Never,
+                Reach::Up,
             ),
             (
                 |spec| spec.control_plane.count = 5,

@@ -12,8 +12,8 @@ use crate::recipe::observe::{Patience, observe};
 use crate::recipe::up::Worked;
 use crate::recipe::world::World;
 use crate::recipe::{
-    Action, RecipeError, addons, connectivity, control_plane, images, kubeadm, load_balancer,
-    manifests, membership, setup,
+    Action, RecipeError, addons, connectivity, control_plane, drain, images, kubeadm,
+    load_balancer, manifests, membership, setup,
 };
 use crate::render::kubeadm::JoinSecrets;
 use crate::site::Site;
@@ -117,6 +117,11 @@ impl<'a> Run<'a> {
                 let kubernetes = self.kubernetes().await.ok();
                 membership::remove(site, kubernetes.as_ref(), node).await
             }
+            Action::Drain(node) => {
+                let kubernetes = Kubernetes::connect_to_evict(&site.kubeconfig()).await?;
+                drain::drain(site, &kubernetes, node).await
+            }
+            Action::Stay(node) => Ok(self.kubernetes().await?.stay(node.as_str()).await?),
             Action::Connectivity => connectivity::prove(site).await,
             Action::Authority(node) => control_plane::make_authority(site, node).await,
             Action::Balance(node) => load_balancer::balance(site, node).await,

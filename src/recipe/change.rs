@@ -4,6 +4,7 @@
 mod action;
 mod control_plane;
 mod expect;
+mod leave;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -40,8 +41,16 @@ pub fn next(wanted: &Plan, recorded: Option<&Plan>, world: &World) -> Next {
     };
     let mut next = Next::default();
     // Each rule needs what those before it bring about.
-    let rules: [fn(&Facts<'_>, &mut Next); 8] = [
-        begin, configure, wait, members, prepare, found, join, finish,
+    let rules: [fn(&Facts<'_>, &mut Next); 9] = [
+        begin,
+        configure,
+        wait,
+        members,
+        leave::recorded,
+        prepare,
+        found,
+        join,
+        finish,
     ];
     for rule in rules {
         rule(&facts, &mut next);
@@ -132,6 +141,24 @@ impl<'a> Facts<'a> {
         nodes.any(|node| self.guest(node).is_none())
     }
 
+    /// Nodes that the cluster was brought to and that the file has no more, as far as anything of them is left; the last
+    /// ones first, workers before control-plane nodes.
+    fn leaving(&self) -> impl Iterator<Item = &'a NodePlan> {
+        let Self {
+            wanted,
+            recorded,
+            world,
+        } = *self;
+        let recorded = recorded.map(|plan| &*plan.nodes).unwrap_or_default();
+        recorded.iter().rev().filter(move |node| {
+            let api = world.api.seen();
+            let left = world.domains.contains_key(&node.name)
+                || world.etcd.member(node).is_some()
+                || api.is_some_and(|api| api.node(&node.name).is_some());
+            left && wanted.node(&node.name).is_none()
+        })
+    }
+
     /// Whether a node is still to join: blank, and neither etcd nor the API knows it.
     fn outside(&self, node: &NodePlan) -> bool {
         node.role != NodeRole::LoadBalancer && self.at(node, Stage::Blank)
@@ -154,7 +181,13 @@ fn configure(facts: &Facts<'_>, next: &mut Next) {
         let mark = facts
             .guest(node)
             .and_then(|guest| guest.configured.as_deref());
-        if mark != Some(&*fingerprint::of_node(node)) {
+        let is_of = |node: &NodePlan| mark == Some(&*fingerprint::of_node(node));
+        // Who leaves is asked and answered until the end; only the load balancer sends nobody there.
+        let before = facts.recorded.and_then(|plan| plan.node(&node.name));
+        let still = node.role != NodeRole::LoadBalancer
+            && facts.leaving().next().is_some()
+            && before.is_some_and(is_of);
+        if !is_of(node) && !still {
             next.actions.push(Action::Configure(node.name.clone()));
         }
         let archives = &facts.wanted.images;
@@ -193,7 +226,7 @@ fn members(facts: &Facts<'_>, next: &mut Next) {
         }
     }
     control_plane::settle_members(facts, next);
-    unwanted(facts, next);
+    leave::unwanted(facts, next);
     let (Some(api), Some(ca)) = (facts.world.api.seen(), facts.authority()) else {
         // A worker that began and did not finish has nothing that is needed.
         let partial = facts
@@ -217,49 +250,6 @@ fn members(facts: &Facts<'_>, next: &mut Next) {
             }
             _ => {}
         }
-    }
-}
-
-/// Nodes that are neither wanted nor recorded: a growth that failed and was taken back. One step of the way for each.
-fn unwanted(facts: &Facts<'_>, next: &mut Next) {
-    let Facts {
-        wanted,
-        recorded,
-        world,
-    } = facts;
-    let unknown = |name: &NodeName| {
-        wanted.node(name).is_none()
-            && recorded.is_none_or(|plan| plan.node(name).is_none())
-            && !world.run.given_up.contains(name)
-    };
-    for name in world.domains.keys().filter(|name| unknown(name)) {
-        let listed = world
-            .etcd
-            .members
-            .iter()
-            .flatten()
-            .any(|member| member.name == name.as_str());
-        let known = world.api.seen().is_some_and(|api| api.node(name).is_some());
-        let never_founded =
-            facts.evidence().is_none() && !facts.control_plane().any(|node| facts.data(node));
-        if listed {
-            // Its member goes first, by the rule for members that nobody planned.
-        } else if known {
-            next.actions.push(Action::DeleteNode(name.clone()));
-        } else if (world.etcd.quorum && world.api.seen().is_some()) || never_founded {
-            next.actions.push(Action::Remove(name.clone()));
-        }
-    }
-    if let Some(recorded) = recorded {
-        let taken = recorded
-            .nodes
-            .iter()
-            .filter(|node| wanted.node(&node.name).is_none());
-        next.refusals.extend(taken.map(|node| Refusal {
-            node: Some(node.name.clone()),
-            seen: "the cluster has it and the file does not".to_owned(),
-            mend: "put it back into the file".to_owned(),
-        }));
     }
 }
 
@@ -359,6 +349,7 @@ fn join(facts: &Facts<'_>, next: &mut Next) {
                 Some(known) if role == NodeRole::ControlPlane && !known.control_plane => {
                     next.actions.push(Action::Mark(name));
                 }
+                Some(known) if known.leaving.is_some() => next.actions.push(Action::Stay(name)),
                 Some(_) => {}
             },
         }

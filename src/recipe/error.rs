@@ -98,6 +98,24 @@ pub enum RecipeError {
         /// What speaks against it.
         why: String,
     },
+    /// Pods of a node that is to go have no controller.
+    #[error("{node} is to go, and pods on it that nothing would make again: {}", .pods.join(", "))]
+    WouldLose {
+        /// The node.
+        node: NodeName,
+        /// The pods, `namespace/name`.
+        pods: Vec<String>,
+    },
+    /// Pods of a node that is to go have not left it.
+    #[error("{node} is not drained after {}s: {}", .after.as_secs(), .left.join("; "))]
+    Drain {
+        /// The node.
+        node: NodeName,
+        /// How long regent waited.
+        after: Duration,
+        /// The pods that were left, each with what is known of why.
+        left: Vec<String>,
+    },
     /// Nodes that must reach each other do not.
     #[error("no connection: {}", .0.iter().map(Link::to_string).collect::<Vec<_>>().join(", "))]
     Connectivity(Vec<Link>),

@@ -9,7 +9,7 @@ use crate::kubernetes::Kubernetes;
 use crate::name::NodeName;
 use crate::plan::NodeRole;
 use crate::recipe::kubeadm::{self, Spare};
-use crate::recipe::lookup::{planned, session};
+use crate::recipe::lookup::{leaving, planned, session};
 use crate::recipe::observe::{Patience, client, is_without_rights, look_at_etcd};
 use crate::recipe::{RecipeError, control_plane};
 use crate::site::Site;
@@ -31,7 +31,7 @@ fn kept(node: &NodeName, why: impl Into<String>) -> RecipeError {
 /// Takes the member with that peer URL out of etcd, if the others have a quorum without it and say so now. Does nothing
 /// where there is none.
 pub(super) async fn forget(site: &Site, node: &NodeName, peer: &str) -> Result<(), RecipeError> {
-    let began = Instant::now();
+    let (began, leaving) = (Instant::now(), leaving(site));
     loop {
         let seen = look_at_etcd(site, &[], patience(site)).await;
         let Some(members) = seen.members.as_ref().filter(|_| seen.quorum) else {
@@ -49,6 +49,13 @@ pub(super) async fn forget(site: &Site, node: &NodeName, peer: &str) -> Result<(
         });
         let other = other.ok_or_else(|| kept(node, "no other member answers"))?;
         let client = client(site, Patience::to_act(site.plan.driver).api).await?;
+        let mut going = leaving.iter().chain(&site.plan.nodes);
+        let going = going.find(|node| etcd::peer_url(node.address) == *peer);
+        if let (true, Some(going), Some(to)) = (seen.leads(member), going, seen.member(other)) {
+            // Without it the others elect one when it is gone, a second later.
+            let at = etcd::client_address(going.address);
+            let _ = client.move_leader(at, to.id).await;
+        }
         match client
             .remove(etcd::client_address(other.address), member.id)
             .await
@@ -100,7 +107,8 @@ pub(super) async fn remove(
         (None, Some(_)) => return Err(kept(node, "etcd does not answer")),
         _ => {}
     }
-    Ok(site.provider.remove_node(node).await?)
+    site.provider.remove_node(node).await?;
+    Ok(site.lab.fault_reverted(node, None)?)
 }
 
 /// A kubelet that starts registers its Node within seconds; its API server may have to start first.

@@ -7,6 +7,7 @@ mod addons;
 mod change;
 mod connectivity;
 mod control_plane;
+mod drain;
 mod error;
 mod failpoint;
 mod fingerprint;

@@ -9,7 +9,7 @@ use crate::image::NodeImage;
 use crate::name::NodeName;
 use crate::node::NodeFile;
 use crate::provider::{Boot, NodeMedia};
-use crate::recipe::lookup::{no_such, planned, session};
+use crate::recipe::lookup::{known, no_such, planned, session};
 use crate::recipe::{RecipeError, fingerprint};
 use crate::site::Site;
 use crate::spec::Driver;
@@ -27,7 +27,7 @@ pub(super) async fn start(
     image: &NodeImage,
     name: &NodeName,
 ) -> Result<(), RecipeError> {
-    let node = planned(site, name)?;
+    let node = &known(site, name)?;
     let secrets = site.lab.secrets();
     let host = secrets.hosts.get(name).ok_or_else(|| no_such(name))?;
     let media = NodeMedia {

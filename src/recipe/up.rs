@@ -163,8 +163,8 @@ mod tests {
             (Some(&two), None, &three, ""),
             (Some(&two), Some(&three), &two, ""),
             (None, Some(&three), &two, ""),
-            (Some(&three), None, &two, "workers.count: 3 → 2"),
-            (Some(&three), Some(&three), &two, "workers.count: 3 → 2"),
+            (Some(&three), None, &two, ""),
+            (Some(&three), Some(&three), &two, ""),
             (
                 Some(&two),
                 Some(&three),

@@ -269,6 +269,12 @@ impl Etcd {
         self.statuses.values().any(said)
     }
 
+    /// Whether a member leads.
+    pub fn leads(&self, member: &Member) -> bool {
+        let mut statuses = self.statuses.values();
+        statuses.any(|status| status.cluster == self.cluster && status.leader == member.id)
+    }
+
     /// Whether the cluster lives on without a member, and can say so now; why not.
     pub fn can_lose(&self, member: &Member) -> Result<(), String> {
         let voters: Vec<_> = self

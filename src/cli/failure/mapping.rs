@@ -266,6 +266,12 @@ impl From<RecipeError> for Failure {
                 let hint = format!("its kubelet says why: regent logs {node} --unit kubelet");
                 Self::operation(error).hint(hint)
             }
+            RecipeError::WouldLose { .. } => Self::usage(error).hint(
+                "nothing was changed; delete them if they are not needed, or put the node back into the file",
+            ),
+            RecipeError::Drain { .. } => Self::operation(error).hint(
+                "the node still serves what is left; `regent up` goes on where this ended, and with the node back in the file takes it back",
+            ),
             RecipeError::Connectivity(_)
             | RecipeError::Unhealthy { .. }
             | RecipeError::NotConverging { .. } => Self::operation(error)

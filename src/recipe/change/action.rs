@@ -36,6 +36,10 @@ pub enum Action {
     DeleteNode(NodeName),
     /// The node is gone with its disk.
     Remove(NodeName),
+    /// Nothing that the cluster needs runs on a node any more that is to go.
+    Drain(NodeName),
+    /// A node that was to go is used as before.
+    Stay(NodeName),
     /// Every node reaches every node that it will talk to, on every port.
     Connectivity,
     /// The cluster's CA exists, before anything trusts it.
@@ -78,6 +82,8 @@ impl Action {
             Self::Reset(_) => "reset",
             Self::DeleteNode(_) => "delete node",
             Self::Remove(_) => "remove",
+            Self::Drain(_) => "drain",
+            Self::Stay(_) => "stay",
             Self::Connectivity => "connectivity",
             Self::Authority(_) => "certificate authority",
             Self::Balance(_) => "load balancer",
@@ -106,6 +112,8 @@ impl Action {
             | Self::Reset(node)
             | Self::DeleteNode(node)
             | Self::Remove(node)
+            | Self::Drain(node)
+            | Self::Stay(node)
             | Self::Authority(node)
             | Self::Balance(node)
             | Self::Init(node)
@@ -157,6 +165,8 @@ impl Action {
             Self::Reset(node) => format!("{node}: kubeadm reset"),
             Self::DeleteNode(node) => format!("{node}: delete the Node"),
             Self::Remove(node) => format!("{node}: remove with its disk"),
+            Self::Drain(node) => format!("{node}: cordon, have its pods move to other nodes"),
+            Self::Stay(node) => format!("{node}: uncordon"),
             Self::Connectivity => "prove that every node reaches every other".to_owned(),
             Self::Authority(node) => format!("{node}: create the cluster's CA"),
             Self::Balance(node) => format!("{node}: haproxy"),

@@ -4,7 +4,7 @@
 //! * A member goes before its data does, and only while the others have a quorum without it.
 //! * One member at a time: the arithmetic is of what was seen.
 
-use super::{Action, Facts, Next, Refusal};
+use super::{Action, Facts, Next, Refusal, leave};
 use crate::etcd::{self, Member};
 use crate::name::NodeName;
 use crate::plan::NodePlan;
@@ -54,6 +54,7 @@ fn no_quorum(facts: &Facts<'_>, next: &mut Next, holders: &[&NodePlan]) {
             restore(facts, next, node);
         }
     }
+    leave::start(facts, next);
     if !next.actions.is_empty() || !next.refusals.is_empty() {
         return;
     }
@@ -196,7 +197,7 @@ fn with_quorum(facts: &Facts<'_>, next: &mut Next) {
     }
 }
 
-fn forget(facts: &Facts<'_>, next: &mut Next, node: NodeName, member: &Member) {
+pub(super) fn forget(facts: &Facts<'_>, next: &mut Next, node: NodeName, member: &Member) {
     match facts.world.etcd.can_lose(member) {
         Ok(()) => next.actions.push(Action::Forget {
             node,
@@ -206,7 +207,7 @@ fn forget(facts: &Facts<'_>, next: &mut Next, node: NodeName, member: &Member) {
         Err(_) if !facts.world.run.waited => next.actions.push(await_etcd(facts)),
         Err(why) => next.refusals.push(Refusal {
             node: Some(node),
-            seen: format!("its etcd member is of no use and cannot be taken out: {why}"),
+            seen: format!("its etcd member cannot be taken out: {why}"),
             mend: "nothing was removed; mend the other control-plane nodes first, then `regent up`"
                 .to_owned(),
         }),

@@ -3,7 +3,7 @@
 
 use super::{Action, next};
 use crate::etcd::{self, Member, MemberStatus};
-use crate::kubernetes::NodeStatus;
+use crate::kubernetes::{Leaving, NodeStatus};
 use crate::name::NodeName;
 use crate::plan::{NodePlan, NodeRole, Plan};
 use crate::provider::DomainState;
@@ -100,6 +100,8 @@ impl World {
                 self.domains.remove(node);
                 self.nodes.remove(node);
             }
+            Action::Drain(node) => self.leaves(node, Some(Leaving::Drained)),
+            Action::Stay(node) => self.leaves(node, None),
             Action::Connectivity => {}
             Action::Authority(node) => self.guest_mut(node).ca = Some(CA.to_owned()),
             Action::Balance(node) => {
@@ -159,6 +161,13 @@ impl World {
         match &mut self.api {
             Api::Answers(seen) => seen,
             Api::Silent(_) => unreachable!("replaced above"),
+        }
+    }
+
+    fn leaves(&mut self, node: &NodeName, leaving: Option<Leaving>) {
+        let mut nodes = self.api_mut().nodes.iter_mut();
+        if let Some(known) = nodes.find(|known| known.name == node.as_str()) {
+            known.leaving = leaving;
         }
     }
 

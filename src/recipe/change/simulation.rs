@@ -93,6 +93,49 @@ fn from_nothing_and_back_from_every_point() {
     }
 }
 
+/// A cluster of which nodes are to go.
+fn shrinking(from: (u8, u8), to: (u8, u8)) -> Model {
+    let mut model = Model::new(&with_images(from.0, from.1));
+    up(&model).unwrap();
+    model.recorded = Some(std::mem::replace(&mut model.plan, with_images(to.0, to.1)));
+    model.kill(Vec::new());
+    model
+}
+
+#[test]
+fn nodes_go_from_every_point_and_can_be_taken_back() {
+    for (from, to) in [((3, 2), (1, 1)), ((5, 0), (3, 0)), ((2, 1), (1, 0))] {
+        let undisturbed = shrinking(from, to);
+        assert_eq!(up(&undisturbed).unwrap(), Outcome::Changed);
+        assert_healthy(&undisturbed);
+        for action in 0..undisturbed.acted() {
+            for node in [false, true] {
+                for taken_back in [false, true] {
+                    let mut model = shrinking(from, to);
+                    model.kill(vec![Kill {
+                        action,
+                        stage: 0,
+                        node,
+                    }]);
+                    let mut told = up(&model);
+                    if model.revive() {
+                        if taken_back {
+                            model.plan = with_images(from.0, from.1);
+                        }
+                        told = up_again(&model);
+                    }
+                    assert!(
+                        told.is_ok(),
+                        "{from:?} to {to:?}, killed at action {action}, node {node}, taken back {taken_back}: {told:?}\n{}",
+                        model.trace()
+                    );
+                    assert_healthy(&model);
+                }
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 

@@ -10,9 +10,10 @@ use super::Patience;
 use crate::etcd::{self, Client, Consistency, Identity, MemberList, MemberStatus};
 use crate::name::NodeName;
 use crate::node::{Node, NodeError};
-use crate::plan::NodePlan;
+use crate::plan::{NodePlan, NodeRole};
 use crate::provider::DomainState;
 use crate::recipe::RecipeError;
+use crate::recipe::lookup::leaving;
 use crate::recipe::world::Etcd;
 use crate::site::Site;
 
@@ -24,15 +25,24 @@ struct Said {
     agreed: Option<MemberList>,
 }
 
-/// Asks the members on every planned control-plane node that runs.
+/// The control-plane nodes that may have a member: those that are planned, and those that are on their way out.
+fn control_plane<'a>(
+    site: &'a Site,
+    leaving: &'a [NodePlan],
+) -> impl Iterator<Item = &'a NodePlan> {
+    let leaving = leaving.iter();
+    let leaving = leaving.filter(|node| node.role == NodeRole::ControlPlane);
+    site.plan.control_plane().chain(leaving)
+}
+
+/// Asks the members on every control-plane node that runs.
 pub(super) async fn seen(
     site: &Site,
     domains: &BTreeMap<NodeName, DomainState>,
     patience: Patience,
 ) -> Etcd {
-    let running: Vec<_> = site
-        .plan
-        .control_plane()
+    let leaving = leaving(site);
+    let running: Vec<_> = control_plane(site, &leaving)
         .filter(|node| domains.get(&node.name) == Some(&DomainState::Running))
         .collect();
     match timeout(patience.node, identity(site, &running)).await {
@@ -62,9 +72,8 @@ pub(in crate::recipe) async fn client(
 
 /// Looks at etcd alone, but for the members on some nodes: what an action does before it removes anything.
 pub(in crate::recipe) async fn look(site: &Site, but: &[&NodeName], patience: Duration) -> Etcd {
-    let nodes: Vec<_> = site
-        .plan
-        .control_plane()
+    let leaving = leaving(site);
+    let nodes: Vec<_> = control_plane(site, &leaving)
         .filter(|node| !but.contains(&&node.name))
         .collect();
     match client(site, patience).await {

@@ -51,7 +51,7 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("systemctl", include_str!("programs/systemctl")),
     ("systemd-run", include_str!("programs/systemd-run")),
 ];
-const NOTHING: [&str; 5] = ["haproxy", "networkctl", "pkill", "sync", "sysctl"];
+const NOTHING: [&str; 6] = ["crictl", "haproxy", "networkctl", "pkill", "sync", "sysctl"];
 
 /// A cluster's nodes, and what is left of them when regent dies.
 pub(super) struct Bench {
@@ -191,6 +191,16 @@ impl Bench {
         let kept = |node: &NodePlan| !nodes.contains(&node.name.as_str());
         site.plan.nodes.retain(kept);
         self.bring(site).await
+    }
+
+    /// Whether `up` to the plan without these nodes was killed when the nodes had been given so many commands.
+    pub(super) async fn killed_without(&self, nodes: &[&str], commands: usize) -> bool {
+        let end = *self.commands.borrow() + commands;
+        let mut given = self.commands.subscribe();
+        tokio::select! {
+            told = self.up_without(nodes) => { told.unwrap(); false }
+            _ = given.wait_for(|given| *given >= end) => true,
+        }
     }
 
     async fn bring(&self, site: Site) -> Result<Outcome, RecipeError> {

@@ -168,6 +168,22 @@ fn api(truth: &Truth, method: &Method, path: &str, query: &str, sent: Value) -> 
             let lease = |node: &NodeName| json!({ "metadata": { "name": node }, "spec": { "renewTime": now, "leaseDurationSeconds": 40 } });
             list(truth.ask_leases().iter().map(lease).collect())
         }
+        "eviction" => {
+            let node = path.rsplit('/').nth(1).unwrap().trim_start_matches("app-");
+            match truth.evict(node) {
+                true => (201, json!({ "kind": "Status", "status": "Success" })),
+                false => (
+                    429,
+                    json!({ "kind": "Status", "status": "Failure", "code": 429, "reason": "TooManyRequests", "message": "Cannot evict pod as it would violate the pod's disruption budget." }),
+                ),
+            }
+        }
+        "pods" if path == "/api/v1/pods" => {
+            let node = query.rsplit("%3D").next().unwrap_or_default();
+            let owner = json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app", "uid": "1", "controller": true });
+            let pod = json!({ "metadata": { "name": format!("app-{node}"), "namespace": "default", "ownerReferences": [owner] } });
+            list(vec![pod; truth.pods(node)])
+        }
         "pods" => {
             let kind = if query.contains("kube-proxy") {
                 "proxy"
@@ -217,7 +233,8 @@ fn api_node(truth: &Truth, node: &NodeName) -> Value {
     } else {
         "Unknown"
     };
-    object["metadata"] = json!({ "name": node, "labels": labels });
+    object["metadata"]["name"] = json!(node);
+    object["metadata"]["labels"] = labels;
     object["status"] =
         json!({ "conditions": [{ "type": "Ready", "status": ready, "lastTransitionTime": null }] });
     object

@@ -299,9 +299,9 @@ fn the_last_copy_stays() {
     });
 }
 
-/// Who comes later has what the others have. A node that is taken out of the file is refused, and stays.
+/// Who comes later has what the others have; who is in the file no more goes, and its pods before it.
 #[test]
-fn nodes_are_added() {
+fn nodes_come_and_go() {
     on_threads(async {
         let bench = Bench::new(3, 2);
         bench.up_without(&["m2", "m3", "w2"]).await.unwrap();
@@ -315,9 +315,44 @@ fn nodes_are_added() {
         assert_healthy(&bench, "nodes were added").await;
         assert_eq!(bench.truth.cluster(), cluster, "another cluster was begun");
         assert_eq!(bench.truth.members().len(), 3);
-        let told = bench.up_without(&["w2"]).await.unwrap_err();
-        assert!(matches!(told, RecipeError::Changed(_)), "{told:?}");
-        assert_healthy(&bench, "a node was to go").await;
+        // Killed a little later each time, until it comes to its end.
+        let mut commands = 1;
+        while bench.killed_without(&["m3", "w2"], commands).await {
+            commands += 2;
+            assert!(commands < 200, "it does not come to an end");
+        }
+        let steps = bench.steps();
+        for step in ["drain", "forget member", "remove", "delete node"] {
+            assert!(steps.contains(step), "{steps:?}");
+        }
+        let told = bench.up_without(&["m3", "w2"]).await;
+        assert!(matches!(told, Ok(Outcome::Unchanged)), "{told:?}");
+        assert_eq!(bench.truth.members().len(), 2);
+        assert_eq!(bench.truth.nodes().len(), 3);
+        assert_eq!(
+            bench.truth.pods("w2"),
+            0,
+            "its pods were not asked to leave"
+        );
+        assert_eq!(bench.up().await.unwrap(), Outcome::Changed);
+        assert_healthy(&bench, "nodes went and came").await;
+    });
+}
+
+/// Pods that may not leave keep their node, which is used as before once the file has it again.
+#[test]
+fn a_drain_that_is_forbidden_is_taken_back() {
+    on_threads(async {
+        let bench = Bench::new(1, 2);
+        bench.up().await.unwrap();
+        bench.truth.forbid_eviction(true);
+        let patience = std::time::Duration::from_secs(5);
+        let told = tokio::time::timeout(patience, bench.up_without(&["w2"])).await;
+        assert!(told.is_err(), "it waits for the budget: {told:?}");
+        assert_eq!(bench.truth.pods("w2"), 1);
+        assert_eq!(bench.up().await.unwrap(), Outcome::Changed);
+        assert!(bench.steps().contains("stay"));
+        assert_healthy(&bench, "a drain was taken back").await;
     });
 }
 

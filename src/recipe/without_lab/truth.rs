@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::Utf8PathBuf;
 use serde_json::{Value, json};
@@ -35,6 +36,10 @@ pub(super) struct Truth {
     asked: Mutex<BTreeMap<String, usize>>,
     /// What was patched of the API's objects, by path.
     patched: Mutex<BTreeMap<String, Value>>,
+    /// Nodes whose pod has left; every other one has one.
+    evicted: Mutex<BTreeSet<String>>,
+    /// Whether a disruption budget lets no pod leave.
+    forbidden: AtomicBool,
 }
 
 impl Truth {
@@ -45,6 +50,8 @@ impl Truth {
             running: Mutex::default(),
             asked: Mutex::default(),
             patched: Mutex::default(),
+            evicted: Mutex::default(),
+            forbidden: AtomicBool::default(),
         }
     }
 
@@ -201,6 +208,24 @@ impl Truth {
         self.runs(node, "kubelet") && self.is_back("leases", LEASES)
     }
 
+    /// How many pods of somebody's are on a node.
+    pub(super) fn pods(&self, node: &str) -> usize {
+        usize::from(!self.evicted.lock().unwrap().contains(node))
+    }
+
+    pub(super) fn forbid_eviction(&self, forbid: bool) {
+        self.forbidden.store(forbid, Ordering::Relaxed);
+    }
+
+    /// Has the pod of a node leave, if it may.
+    pub(super) fn evict(&self, node: &str) -> bool {
+        let may = !self.forbidden.load(Ordering::Relaxed);
+        if may {
+            self.evicted.lock().unwrap().insert(node.to_owned());
+        }
+        may
+    }
+
     pub(super) fn object(&self, path: &str) -> Value {
         let name = path.rsplit('/').next();
         let patched = self.patched.lock().unwrap();
@@ -221,7 +246,10 @@ fn merge(into: &mut Value, patch: Value) {
     match (into, patch) {
         (Value::Object(into), Value::Object(patch)) => {
             for (key, value) in patch {
-                merge(into.entry(key).or_insert(Value::Null), value);
+                match value {
+                    Value::Null => drop(into.remove(&key)),
+                    value => merge(into.entry(key).or_insert_with(|| json!({})), value),
+                }
             }
         }
         (into, patch) => *into = patch,

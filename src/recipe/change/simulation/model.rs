@@ -54,6 +54,8 @@ pub(super) struct State {
     pub(super) members: Vec<Member>,
     pub(super) cluster: u64,
     pub(super) nodes: BTreeMap<String, bool>,
+    /// Nodes that were drained.
+    pub(super) drained: BTreeSet<String>,
     pub(super) addons: bool,
     pub(super) manifests: Option<String>,
     pub(super) kubeconfig: Option<Option<u64>>,
@@ -219,6 +221,13 @@ impl Model {
             }
             Action::DeleteNode(node) if lives => {
                 state.nodes.remove(node.as_str());
+                state.drained.remove(node.as_str());
+            }
+            Action::Drain(node) if lives => {
+                state.drained.insert(node.to_string());
+            }
+            Action::Stay(node) if lives => {
+                state.drained.remove(node.as_str());
             }
             Action::Remove(node) => {
                 state.machines.remove(node);
@@ -258,6 +267,8 @@ impl Model {
             | Action::JoinWorker(_)
             | Action::Await(_) => {}
             Action::DeleteNode(_)
+            | Action::Drain(_)
+            | Action::Stay(_)
             | Action::Register(_)
             | Action::Mark(_)
             | Action::Manifests

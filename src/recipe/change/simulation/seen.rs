@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::model::{Machine, Model, State, dead};
 use crate::etcd::MemberStatus;
-use crate::kubernetes::NodeStatus;
+use crate::kubernetes::{Leaving, NodeStatus};
+use crate::name::NodeName;
 use crate::plan::NodeRole;
 use crate::provider::DomainState;
 use crate::recipe::up::Worked;
@@ -38,6 +39,17 @@ impl Model {
                 };
             if !well {
                 missing.push(format!("{} is not well", node.name));
+            }
+        }
+        let all = state.machines.keys().map(NodeName::as_str);
+        for name in all.chain(state.nodes.keys().map(String::as_str)) {
+            let planned = self
+                .plan
+                .nodes
+                .iter()
+                .any(|node| node.name.as_str() == name);
+            if !planned || state.drained.contains(name) {
+                missing.push(format!("{name} is to go, or was"));
             }
         }
         if state.members.len() != self.plan.control_plane().count() {
@@ -137,6 +149,10 @@ impl Worked for Model {
             let nodes = state.nodes.iter().map(|(name, control_plane)| NodeStatus {
                 name: name.clone(),
                 control_plane: *control_plane,
+                ready: state.machines.iter().any(|(machine, of)| {
+                    machine.as_str() == name && of.runs && of.kubelet && !of.mute
+                }),
+                leaving: state.drained.contains(name).then_some(Leaving::Drained),
                 ..NodeStatus::default()
             });
             world.api = Api::Answers(Box::new(ApiSeen {

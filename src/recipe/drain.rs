@@ -1,0 +1,100 @@
+//! A node on its way out: its pods move, then what the others ask for on it ends in order.
+
+use std::time::{Duration, Instant};
+
+use crate::kubernetes::{Fate, Hosted, Kubernetes, Leaving};
+use crate::name::NodeName;
+use crate::plan::NodeRole;
+use crate::recipe::RecipeError;
+use crate::recipe::lookup::leaving;
+use crate::site::Site;
+
+/// A pod has 30 s to end if it says nothing else, and another one must be Ready before a disruption budget lets the next
+/// go.
+const DRAINED: Duration = Duration::from_secs(180);
+
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Has every pod leave that another node can have, as disruption budgets allow, and then the API server, scheduler and
+/// controller manager. A node that is not ready any more is left as it is: nobody there ends a pod.
+pub(super) async fn drain(
+    site: &Site,
+    kubernetes: &Kubernetes,
+    node: &NodeName,
+) -> Result<(), RecipeError> {
+    let lost: Vec<_> = kubernetes.hosted(node.as_str()).await?;
+    let lost: Vec<_> = lost.iter().filter(|pod| pod.fate == Fate::Lost).collect();
+    if !lost.is_empty() {
+        return Err(RecipeError::WouldLose {
+            node: node.clone(),
+            pods: lost.into_iter().map(ToString::to_string).collect(),
+        });
+    }
+    kubernetes.leave(node.as_str(), Leaving::Draining).await?;
+    let began = Instant::now();
+    loop {
+        let left = evict(kubernetes, node).await?;
+        if left.is_empty() {
+            break;
+        }
+        let nodes = kubernetes.nodes().await?;
+        if !nodes
+            .iter()
+            .any(|known| known.name == node.as_str() && known.ready)
+        {
+            return Ok(());
+        }
+        if began.elapsed() > DRAINED {
+            return Err(RecipeError::Drain {
+                node: node.clone(),
+                after: began.elapsed(),
+                left,
+            });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    withdraw(site, node).await?;
+    Ok(kubernetes.leave(node.as_str(), Leaving::Drained).await?)
+}
+
+/// Asks every pod to leave that is still there; returns those, each with what is known of why.
+async fn evict(kubernetes: &Kubernetes, node: &NodeName) -> Result<Vec<String>, RecipeError> {
+    let mut left = Vec::new();
+    for pod in kubernetes.hosted(node.as_str()).await? {
+        match pod.fate {
+            Fate::Stays => {}
+            Fate::Leaves => left.push(format!("{pod} has not ended")),
+            Fate::Replaced | Fate::Lost => left.push(asked(kubernetes, &pod).await?),
+        }
+    }
+    Ok(left)
+}
+
+async fn asked(kubernetes: &Kubernetes, pod: &Hosted) -> Result<String, RecipeError> {
+    Ok(match kubernetes.evict(pod).await? {
+        None => format!("{pod} was asked to leave"),
+        Some(why) => format!("{pod} may not leave: {why}"),
+    })
+}
+
+/// Ends what others ask for on a control-plane node. Told to end, an API server takes itself out of the `kubernetes`
+/// Service, and the two others give up their leases; cut, all of that is missed until it runs out, 15 s later. etcd runs
+/// on: it is still a member.
+const WITHDRAW: &str = r#"
+systemctl stop kubelet
+running=$(crictl ps --quiet --state Running --name '^kube-(apiserver|scheduler|controller-manager)$')
+[ -z "$running" ] || crictl stop --timeout 5 $running >/dev/null
+"#;
+
+async fn withdraw(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
+    let control_plane = leaving(site)
+        .iter()
+        .any(|leaving| leaving.name == *node && leaving.role == NodeRole::ControlPlane);
+    match site.node(node) {
+        Some(session) if control_plane => {
+            session.script(WITHDRAW).run().await?;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
