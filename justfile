@@ -27,7 +27,7 @@ test:
 sabotage:
     cargo test --quiet --locked --lib -- verify::judge::sabotage
 
-# Mutants of what decides a verdict: its tests must notice each (needs cargo-mutants; hours; `--shard 0/8` is a part of it)
+# Mutants of what decides a verdict: its tests must notice each (docs/mutants.md; cargo-mutants, hours; a part: `--shard 0/8`)
 mutants *ARGS:
     cargo mutants {{ ARGS }} -- --locked --lib -- verify::judge verify::ledger verify::outage
 

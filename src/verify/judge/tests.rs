@@ -4,6 +4,10 @@ use crate::verify::fixture::{FAULT, HEAL, evidence};
 use crate::verify::observation::{Observation, Occurrence, PodState};
 use crate::verify::sample::Outcome;
 
+mod figures;
+mod limits;
+mod surroundings;
+
 /// Judges the good run after `spoil` has changed it.
 fn judged(spoil: impl FnOnce(&mut Evidence)) -> Verdict {
     let mut evidence = evidence();

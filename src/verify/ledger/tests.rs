@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use regent_load::{Covered, fate};
+use regent_load::{Covered, Kept, fate};
 
 use super::*;
 
@@ -101,6 +101,7 @@ fn every_write_is_entered_once() {
     ];
     let found = ledger(&history(writes, &[], &[1, 2, 4]), &[]);
     assert!(found.sound(), "{found:?}");
+    assert_eq!(found.writes, 5);
     assert_eq!((found.acknowledged, found.rejected), (2, 1));
     assert_eq!((found.indeterminate, found.indeterminate_stored), (2, 1));
 }
@@ -119,6 +120,44 @@ fn a_broken_word_is_found() {
     assert_eq!(found.altered, names(&[2]));
     assert_eq!(found.resurrected, names(&[3]));
     assert!(!found.sound());
+}
+
+#[test]
+fn one_broken_promise_is_enough() {
+    let name = || names(&[1]);
+    let good = Ledger {
+        read: true,
+        ..Ledger::default()
+    };
+    assert!(good.sound());
+    let broken: [fn(&mut Ledger, Vec<String>); 7] = [
+        |ledger, _| ledger.read = false,
+        |ledger, _| ledger.lost = 1,
+        |ledger, name| ledger.altered = name,
+        |ledger, name| ledger.resurrected = name,
+        |ledger, name| ledger.misordered = name,
+        |ledger, name| ledger.in_etcd = BTreeMap::from([("m1".to_owned(), name)]),
+        |ledger, _| ledger.stale_reads = 1,
+    ];
+    for spoil in broken {
+        let mut ledger = good.clone();
+        spoil(&mut ledger, name());
+        assert!(!ledger.sound(), "{ledger:?}");
+    }
+    assert!(WatchReport::default().sound());
+    let broken: [fn(&mut WatchReport, Vec<String>); 6] = [
+        |watch, _| watch.relisted = 1,
+        |watch, name| watch.missed = name,
+        |watch, name| watch.duplicated = name,
+        |watch, name| watch.disordered = name,
+        |watch, name| watch.altered = name,
+        |watch, name| watch.resurrected = name,
+    ];
+    for spoil in broken {
+        let mut watch = WatchReport::default();
+        spoil(&mut watch, name());
+        assert!(!watch.sound(), "{watch:?}");
+    }
 }
 
 #[test]
@@ -142,6 +181,44 @@ fn a_read_that_misses_an_acknowledged_write_is_stale() {
     let found = ledger(&history(vec![], &[], &[]), &[sample]);
     assert_eq!(found.stale_reads, 1);
     assert!(!found.sound());
+    // Another answer is no word about the write, and other probes do not ask for one.
+    let unavailable = Sample {
+        outcome: Outcome::Status(503),
+        ..sample
+    };
+    let other = Sample {
+        probe: Probe::NewConnection,
+        ..sample
+    };
+    let found = ledger(&history(vec![], &[], &[]), &[unavailable, other]);
+    assert_eq!(found.stale_reads, 0);
+}
+
+#[test]
+fn a_member_is_compared_with_the_quorum_at_the_same_revision() {
+    let kept = |member: Option<&str>, revision, numbers: &[u64]| Kept {
+        member: member.map(str::to_owned),
+        revision,
+        keys: numbers
+            .iter()
+            .map(|number| (format!("w-{number}"), number + 1000))
+            .collect(),
+    };
+    let open = || vec![write(1, Fate::Indeterminate("timeout".to_owned()))];
+    let mut case = history(open(), &[], &[]);
+    case.kept = vec![kept(None, 9, &[1]), kept(Some("m1"), 9, &[])];
+    let found = ledger(&case, &[]);
+    assert_eq!(
+        found.in_etcd,
+        BTreeMap::from([("m1".to_owned(), names(&[1]))])
+    );
+    assert!(found.etcd_read);
+    case.kept[1].revision = 8;
+    assert!(ledger(&case, &[]).in_etcd.is_empty());
+    // Without a quorum's word etcd was not read.
+    case.kept.remove(0);
+    let found = ledger(&case, &[]);
+    assert!(found.in_etcd.is_empty() && !found.etcd_read);
 }
 
 #[test]
@@ -161,9 +238,16 @@ fn a_watch_delivers_once_and_in_order() {
         (found.relisted, found.delivered, found.sound()),
         (1, 4, false)
     );
+    // A list has no order.
+    let mut relisted = history(all(), &[1, 3, 2, 4], &[]);
+    relisted.deliveries[2].how = How::Relisted;
+    assert!(watch(&relisted).disordered.is_empty());
     let mut deleted = history(all(), &[1, 2, 3, 4], &[]);
     deleted.deliveries[1].how = How::Deleted;
     assert_eq!(watch(&deleted).altered, names(&[2]));
+    let mut altered = history(all(), &[1, 2, 3, 4], &[]);
+    altered.deliveries[3].version += 1;
+    assert_eq!(watch(&altered).altered, names(&[4]));
 }
 
 #[test]
@@ -197,6 +281,22 @@ fn a_watch_may_deliver_what_is_indeterminate_and_not_what_was_rejected() {
     let found = watch(&history(writes, &[1, 2], &[]));
     assert_eq!(found.resurrected, names(&[2]));
     assert!(found.missed.is_empty() && found.altered.is_empty());
+}
+
+#[test]
+fn a_watch_has_to_deliver_what_is_stored_unless_it_ended_before() {
+    for (delivered, kept, missed) in [
+        (&[2][..], &[1, 2][..], &[1][..]),
+        (&[2], &[2], &[]),
+        (&[2], &[2, 3], &[]), // stored after all that was delivered
+        (&[2], &[1, 2, 3], &[1]),
+        (&[], &[1, 2], &[1, 2]), // it never began to deliver
+    ] {
+        let open = |number| write(number, Fate::Indeterminate("timeout".to_owned()));
+        let writes = vec![open(1), acknowledged(2), open(3)];
+        let found = watch(&history(writes, delivered, kept));
+        assert_eq!(found.missed, names(missed), "{delivered:?} {kept:?}");
+    }
 }
 
 #[test]

@@ -86,6 +86,12 @@ fn the_longest_gap_spans_the_edges() {
     assert_eq!(longest_gap(&samples, window(1000, 3000)), window(900, 4010));
     // Nothing completes at all: the window itself is the gap.
     assert_eq!(longest_gap(&[], window(1000, 3000)), window(1000, 3000));
+    // Of two that are as long, the first.
+    let samples = [sample(1990, 10, GOOD)];
+    assert_eq!(
+        longest_gap(&samples, window(1000, 3000)),
+        window(1000, 2000)
+    );
 }
 
 #[test]
@@ -102,9 +108,142 @@ fn quantiles_are_in_milliseconds() {
 fn lateness_is_the_distance_from_the_schedule() {
     let mut late = sample(100, 1, GOOD);
     late.scheduled = Moment(40_000);
-    let found = lateness(&[sample(0, 1, GOOD), late]);
-    assert_eq!(found.over50_ms, 1);
+    let mut just = late;
+    just.scheduled = Moment(50_000);
+    let found = lateness(&[sample(0, 1, GOOD), late, just, late]);
+    assert_eq!(found.over50_ms, 2);
     assert!((found.max_ms - 60.0).abs() < 0.2, "{found:?}");
+}
+
+#[test]
+fn a_window_has_its_first_moment_and_not_its_last() {
+    let moments = [999, 1000, 1999, 2000].map(|ms| Moment(ms * 1000));
+    let contained = moments.map(|moment| window(1000, 2000).contains(moment));
+    assert_eq!(contained, [false, true, true, false]);
+}
+
+#[test]
+fn what_touches_an_edge_of_the_window() {
+    for (start, took, own) in [
+        (900, 99, false),
+        (900, 100, true), // ended as the window began
+        (1000, 10, true),
+        (4999, 10, true),
+        (5000, 10, false),
+    ] {
+        let samples = [sample(start, took, Outcome::Closed), sample(6000, 10, GOOD)];
+        let found = outage(&samples, window(1000, 5000));
+        assert_eq!(found.is_some(), own, "outage of {start}+{took}");
+        let found = longest_hang(&samples[..1], window(1000, 5000));
+        assert_eq!(found.is_some(), own, "hang of {start}+{took}");
+    }
+    // A good one that began together with the last bad one did not come after it.
+    let samples = [
+        sample(1000, 10, Outcome::Closed),
+        sample(1000, 20, GOOD),
+        sample(1100, 10, GOOD),
+    ];
+    let found = outage(&samples, window(1000, 5000)).unwrap();
+    assert_eq!(found.window, window(1000, 1110));
+}
+
+#[test]
+fn a_request_hangs_from_its_turn_on_within_the_window() {
+    let hang = |samples: &[Sample]| longest_hang(samples, window(1000, 5000));
+    let mut late = sample(2000, 500, GOOD);
+    late.scheduled = Moment(1_900_000);
+    assert_eq!(hang(&[late]), Some(Duration::from_millis(600)));
+    let caught = sample(500, 1200, Outcome::Timeout);
+    assert_eq!(hang(&[late, caught]), Some(Duration::from_millis(700)));
+    assert_eq!(hang(&[]), None);
+}
+
+#[test]
+fn the_longest_pause_is_between_two_starts_or_at_an_edge() {
+    for (begun, from, to) in [
+        (&[][..], 1000, 5000),
+        (&[4000, 1500, 2000], 2000, 4000),
+        (&[3500, 3000], 1000, 3000),
+        (&[1500, 3000], 3000, 5000),
+        (&[500, 2000, 6000], 2000, 5000),
+    ] {
+        let samples: Vec<_> = begun.iter().map(|ms| sample(*ms, 10, GOOD)).collect();
+        let found = longest_pause(&samples, window(1000, 5000));
+        assert_eq!(found, window(from, to), "{begun:?}");
+    }
+}
+
+/// Twenty samples a second, of which those fail that begin in one of these stretches.
+fn failing(until: u64, stretches: &[(u64, u64)]) -> Vec<Sample> {
+    let begun = (0..until).step_by(50);
+    let one = |start| match stretches
+        .iter()
+        .any(|(from, to)| (*from..*to).contains(&start))
+    {
+        true => sample(start, 10, Outcome::Closed),
+        false => sample(start, 10, GOOD),
+    };
+    begun.map(one).collect()
+}
+
+#[test]
+fn partial_failure_is_more_than_one_in_twenty_of_any_five_seconds() {
+    for (what, until, stretches, found) in [
+        ("nothing fails", 10_000, &[][..], None),
+        ("five of a hundred", 10_000, &[(1000, 1250)], None),
+        (
+            "six of a hundred",
+            10_000,
+            &[(1000, 1300)],
+            Some((300, true)),
+        ),
+        (
+            "the sixth is five seconds after the first",
+            10_000,
+            &[(1000, 1050), (5800, 6050)],
+            None,
+        ),
+        (
+            "coming back counts again",
+            30_000,
+            &[(1000, 1300), (20_000, 20_400)],
+            Some((700, true)),
+        ),
+        (
+            "what lies between the bad ones counts once",
+            30_000,
+            &[(8000, 8200), (9000, 9200)],
+            Some((1200, true)),
+        ),
+        (
+            "one of the nineteen of the last second fails",
+            10_000,
+            &[(1000, 1300), (9500, 9550)],
+            Some((300, false)),
+        ),
+        (
+            "one fails just before the last second",
+            10_000,
+            &[(1000, 1300), (9000, 9050)],
+            Some((300, true)),
+        ),
+        ("to the end", 10_000, &[(8000, 10_000)], Some((2000, false))),
+    ] {
+        let expected = found.map(|(ms, over)| Degraded {
+            length: Duration::from_millis(ms),
+            over,
+        });
+        let samples = failing(until, stretches);
+        assert_eq!(degraded(&samples, window(0, until)), expected, "{what}");
+    }
+    // Forty samples a second: one of the 39 of the last second is within the share.
+    let mut samples = failing(10_000, &[(1000, 1600), (9500, 9550)]);
+    samples.extend(failing(10_000, &[]).into_iter().map(|mut sample| {
+        sample.start.0 += 25_000;
+        sample
+    }));
+    let found = degraded(&samples, window(0, 10_000)).unwrap();
+    assert!(found.over, "{found:?}");
 }
 
 fn samples() -> impl Strategy<Value = Vec<Sample>> {

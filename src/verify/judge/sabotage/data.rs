@@ -1,6 +1,7 @@
 //! Promises about data.
 
 use super::*;
+use crate::verify::history::How;
 
 #[test]
 fn data_that_is_not_as_etcd_promised() {
@@ -171,6 +172,12 @@ fn case_watch() {
             },
             Ruling::Fail,
             "writes that the watch delivered altered: 1",
+        ),
+        (
+            "the watch lost its place",
+            |evidence| evidence.history.deliveries[200].how = How::Relisted,
+            Ruling::Fail,
+            "the watch lost its place (410 Gone), 1 writes came only by listing anew",
         ),
     ]);
 }
