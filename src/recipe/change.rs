@@ -16,7 +16,6 @@ pub(super) use expect::after_up;
 pub(super) use expect::preview;
 pub use expect::steps;
 
-use crate::name::NodeName;
 use crate::plan::{NodePlan, NodeRole, Plan};
 use crate::provider::DomainState;
 use crate::recipe::fingerprint;
