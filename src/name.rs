@@ -37,6 +37,9 @@ pub enum NameError {
     Identifier(String),
 }
 
+/// The pattern of names, but for their length.
+pub(crate) const PATTERN: &str = "^[a-z]([a-z0-9-]*[a-z0-9])?$";
+
 fn checked(name: String, kind: &'static str, max: usize) -> Result<String, NameError> {
     let length = name.chars().count();
     if length == 0 || length > max {
@@ -60,12 +63,14 @@ fn checked(name: String, kind: &'static str, max: usize) -> Result<String, NameE
 macro_rules! name_type {
     ($(#[$doc:meta])* $type:ident, $kind:literal, $max:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        #[schemars(inline, extend("pattern" = "^[a-z]([a-z0-9-]*[a-z0-9])?$", "maxLength" = $max))]
         pub struct $type(String);
 
         impl $type {
+            /// The most characters that it has.
+            pub const MAX_LENGTH: usize = $max;
+
             /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -75,7 +80,7 @@ macro_rules! name_type {
         impl TryFrom<String> for $type {
             type Error = NameError;
             fn try_from(name: String) -> Result<Self, NameError> {
-                checked(name, $kind, $max).map(Self)
+                checked(name, $kind, Self::MAX_LENGTH).map(Self)
             }
         }
 

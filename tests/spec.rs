@@ -1,10 +1,12 @@
 //! `cluster.yaml` as its users meet it: good files, bad files with what is said about each, schema and reference.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use insta::{Settings, assert_snapshot, glob};
 use regent::spec::{self, ClusterSpec, Loaded, Machine, Memory};
+use serde_json::{Value, json};
 
 /// 8 GiB: the smallest machine that the default cluster is meant for.
 const MACHINE: Machine = Machine {
@@ -103,6 +105,107 @@ fn the_template_mentions_every_key() {
     assert_eq!(mentioned, keys);
 }
 
+/// The values of a document, sections taken apart: `workers.count` and what is there.
+fn values(document: &Value) -> BTreeMap<String, Value> {
+    let sections = spec::json_schema();
+    let mut found = BTreeMap::new();
+    for (key, value) in document.as_object().into_iter().flatten() {
+        match value.as_object() {
+            Some(values) if sections["properties"][key]["properties"].is_object() => {
+                let inner = values.iter();
+                found.extend(inner.map(|(inner, value)| (format!("{key}.{inner}"), value.clone())));
+            }
+            _ => _ = found.insert(key.clone(), value.clone()),
+        }
+    }
+    found
+}
+
+/// Every key that takes a value, with its section, sorted.
+fn every_key() -> Vec<String> {
+    let schema = spec::json_schema();
+    let mut keys = Vec::new();
+    for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+        match property["properties"].as_object() {
+            Some(inner) => keys.extend(inner.keys().map(|inner| format!("{key}.{inner}"))),
+            None => keys.push(key.clone()),
+        }
+    }
+    keys.sort();
+    keys
+}
+
+/// The values of the spec that a file is read as.
+fn read_as(document: &Value) -> BTreeMap<String, Value> {
+    let loaded = spec::load(&document.to_string(), "cluster.yaml", &MACHINE)
+        .unwrap_or_else(|error| panic!("{error}"));
+    values(&json!(loaded.spec))
+}
+
+/// A key that is given alone changes the value of that name in the spec, and nothing else.
+#[test]
+fn every_key_has_a_place_of_its_own() {
+    let least = json!({"apiVersion": "regent/v1", "name": "demo"});
+    let by_default = read_as(&least);
+    let others: Value =
+        regent::yaml::from_str(&read(&root().join("tests/fixtures/every-key.yaml"))).unwrap();
+    let others = values(&others);
+    for (path, other) in &others {
+        let mut document = least.clone();
+        match path.split_once('.') {
+            Some((section, key)) => document[section] = json!({key: other}),
+            None => document[path] = other.clone(),
+        }
+        let read = read_as(&document);
+        let mut changed: Vec<_> = read.keys().chain(by_default.keys()).collect();
+        changed.sort();
+        changed.dedup();
+        changed.retain(|path| read.get(*path) != by_default.get(*path));
+        // The budgets that the file does not give are the tuning's.
+        if path == "loadBalancer.tuning" {
+            changed.retain(|path| !path.starts_with("budgets."));
+        }
+        assert_eq!(changed, [path]);
+        if other.is_string() || other.is_number() {
+            assert_eq!(&read[path], other, "{path}");
+        }
+    }
+    let mut keys = every_key();
+    keys.retain(|key| {
+        !matches!(
+            key.as_str(),
+            "apiVersion" | "kubernetes" | "loadBalancer.count"
+        )
+    });
+    assert_eq!(others.into_keys().collect::<Vec<_>>(), keys);
+}
+
+/// What the reference says of `kubeadm-docs` is what a file has that asks for it; a budget that is given stays.
+#[test]
+fn the_budgets_that_are_not_given_are_the_tuning_s() {
+    let page = spec::reference_markdown();
+    let (_, stock) = page
+        .split_once("With `tuning: kubeadm-docs` the defaults are ")
+        .unwrap();
+    let mut stock: BTreeMap<_, _> = stock
+        .trim_end()
+        .trim_end_matches('.')
+        .split(", ")
+        .map(|both| both.trim_matches('`').split_once(": ").unwrap())
+        .collect();
+    stock.insert("watchGap", "7s");
+    let read = read_as(&json!({
+        "apiVersion": "regent/v1",
+        "name": "demo",
+        "loadBalancer": {"tuning": "kubeadm-docs"},
+        "budgets": {"watchGap": "7s"},
+    }));
+    assert_eq!(stock.len(), 11);
+    for (key, value) in stock {
+        assert_eq!(read[&format!("budgets.{key}")], value, "{key}");
+    }
+}
+
 /// `just schema` writes both files anew: it runs this test with `REGENT_BLESS=1`.
 #[test]
 fn schema_and_reference_are_committed() {
@@ -134,7 +237,7 @@ fn diagnostics_speak_json() {
     let json = serde_json::to_value(&error).unwrap();
     assert_eq!(
         json,
-        serde_json::json!([{
+        json!([{
             "severity": "error",
             "file": "a.yaml",
             "line": 3,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use regent::spec::{
-    self, Budgets, CertificateMode, ClusterSpec, Connect, Diagnostics, Driver, DriverChoice,
+    self, Budgets, CertificateMode, ClusterSpec, Connect, Diagnostics, Driver, DriverChoice, Limit,
     Machine, Memory, Severity, Tuning,
 };
 use regent::yaml;
@@ -75,7 +75,9 @@ fn valid() -> impl Strategy<Value = ClusterSpec> {
         "[a-z]([a-z0-9-]{0,18}[a-z0-9])?",
         proptest::option::of(directory()),
     );
-    let budgets = proptest::array::uniform11((0..=3_600_000u64).prop_map(Duration::from_millis));
+    let budgets = proptest::array::uniform11(
+        (0..=3_600_000u64).prop_map(|ms| Limit(Duration::from_millis(ms))),
+    );
     (nodes, ranges, choices, budgets).prop_map(|(nodes, ranges, choices, budgets)| {
         let (masters, workers, cpus, master_mib, worker_mib) = nodes;
         let ([fast, fixed, private, upload, machines, far], name, manifests) = choices;

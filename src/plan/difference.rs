@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{ImageArchive, NetworkPlan, NodePlan, NodeRole, PATCHES, Plan, PlannedFile};
 use crate::name::NodeName;
-use crate::spec::{Budgets, duration_text};
+use crate::spec::Budgets;
 
 /// One thing that two plans say differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -285,10 +285,7 @@ impl Found {
     }
 
     fn budgets(&mut self, now: &Budgets, wanted: &Budgets) {
-        let (mut now, mut wanted) = (*now, *wanted);
-        let both = now.limits_mut().into_iter().zip(wanted.limits_mut());
-        for (key, (now, wanted)) in Budgets::KEYS.into_iter().zip(both) {
-            let (now, wanted) = (duration_text(*now), duration_text(*wanted));
+        for ((key, now), (_, wanted)) in now.limits().zip(wanted.limits()) {
             self.compare(format!("budgets.{key}"), &now, &wanted, Reach::Up);
         }
     }
@@ -351,8 +348,6 @@ fn list(names: &BTreeSet<NodeName>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::derive::{self, Beside};
     use crate::spec::{CertificateMode, ClusterSpec, Driver, Memory, Tuning};
@@ -428,7 +423,7 @@ mod tests {
                 Reach::Never,
             ),
             (
-                |spec| spec.budgets.write_outage = Duration::from_millis(1500),
+                |spec| spec.budgets.write_outage = "1500ms".parse().unwrap(),
                 "budgets.writeOutage: 3s → 1500ms",
                 Reach::Up,
             ),

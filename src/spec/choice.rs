@@ -1,18 +1,17 @@
 //! Values of `cluster.yaml` that are a choice among words.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::diagnostic::ValueError;
 use super::remote::{self, RemoteUri};
+use super::rule::{Spelling, serde_as_spelt};
 use super::suggest::{closest, list};
 
-/// Defines the words of an enum: `Display`, `FromStr`, `Serialize` and the schema from one table.
+/// Defines the words of an enum: `Display`, `FromStr`, serde's traits and the schema from one table.
 macro_rules! words {
     ($type:ident, $what:literal, $($word:literal => $value:expr),+ $(,)?) => {
         impl $type {
@@ -33,32 +32,13 @@ macro_rules! words {
             }
         }
 
-        impl Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+        impl Spelling for $type {
+            fn schema() -> Value {
+                json!({"type": "string", "enum": [$($word),+]})
             }
         }
 
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = Cow::<str>::deserialize(deserializer)?;
-                text.parse().map_err(|_| D::Error::custom(format_args!("`{text}` is not {}", $what)))
-            }
-        }
-
-        impl JsonSchema for $type {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($type).into()
-            }
-
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "enum": [$($word),+] })
-            }
-        }
+        serde_as_spelt!($type, $what);
     };
 }
 
@@ -96,10 +76,9 @@ pub enum Tuning {
 words!(Tuning, "a tuning", "fast" => Self::Fast, "kubeadm-docs" => Self::KubeadmDocs);
 
 /// How further control-plane nodes get the cluster's certificates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CertificateMode {
     /// `kubeadm init --upload-certs`, and a key minted for each join.
-    #[default]
     Upload,
     /// The eight shared files streamed from node to node.
     Copy,
@@ -108,10 +87,9 @@ pub enum CertificateMode {
 words!(CertificateMode, "a way to share certificates", "upload" => Self::Upload, "copy" => Self::Copy);
 
 /// The wish for a driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DriverChoice {
     /// qemu where hardware virtualisation runs a guest, else lxc.
-    #[default]
     Auto,
     /// This one.
     Fixed(Driver),
@@ -167,10 +145,9 @@ impl DriverChoice {
 }
 
 /// Which libvirt.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Connect {
     /// A daemon of the lab's own.
-    #[default]
     Private,
     /// An existing daemon of this machine, by URI.
     Uri(String),
@@ -255,41 +232,21 @@ impl FromStr for Connect {
 /// What may be written where there is no thought of another host.
 const LOCAL: &str = "write `private`, `lxc:///system` or `qemu:///system`";
 
-impl Serialize for Connect {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Connect {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        let read = text.parse();
-        read.map_err(|_| D::Error::custom(format_args!("`{text}` is not a libvirt")))
-    }
-}
-
-impl JsonSchema for Connect {
-    fn schema_name() -> Cow<'static, str> {
-        "Connect".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+impl Spelling for Connect {
+    fn schema() -> Value {
         let pattern = format!(
             r"^(private|(lxc|qemu):///system(\?[!-~]*)?|{})$",
             remote::PATTERN
         );
-        json_schema!({
+        json!({
             "type": "string",
             "pattern": pattern,
             "examples": ["private", "lxc:///system", "qemu:///system", "qemu+ssh://root@host/system"],
         })
     }
 }
+
+serde_as_spelt!(Connect, "a libvirt");
 
 #[cfg(test)]
 mod tests {

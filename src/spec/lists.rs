@@ -1,19 +1,49 @@
 //! Values of `cluster.yaml` that are lists or maps of words, each item reported at its place.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::fmt;
 
 use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::diagnostic::ValueError;
-use super::kubeadm::{ExtraArgs, Taint};
+use super::rule::{Rule, Wrong};
 use crate::yaml::{Node, Value};
 
-/// What is wrong, and where.
-pub(super) type Wrong = Vec<(ValueError, Range<usize>)>;
+/// Archives of images.
+pub(super) fn archives() -> Rule<Vec<Utf8PathBuf>> {
+    words(archive, "[app.tar]")
+}
 
-/// Reads a list of words.
-pub(super) fn words<T>(
+/// Names and addresses for a certificate.
+pub(super) fn sans() -> Rule<Vec<String>> {
+    words(san, "[api.example.com]")
+}
+
+/// Taints of a Node.
+pub(super) fn taints() -> Rule<Vec<Taint>> {
+    words(taint, "[dedicated=batch:NoSchedule]")
+}
+
+/// Labels of a Node.
+pub(super) fn labels() -> Rule<BTreeMap<String, String>> {
+    let mut schema = pairs_schema();
+    schema["examples"] = json!(["{disk: ssd}"]);
+    Rule::new(schema, |node| read_pairs(node, label))
+}
+
+/// The schema of a map of words to words.
+pub(super) fn pairs_schema() -> serde_json::Value {
+    json!({"type": "object", "additionalProperties": {"type": "string"}})
+}
+
+fn words<T: 'static>(parse: fn(&str) -> Result<T, ValueError>, example: &str) -> Rule<Vec<T>> {
+    let schema = json!({"type": "array", "items": {"type": "string"}, "examples": [example]});
+    Rule::new(schema, move |node| read_words(node, parse))
+}
+
+fn read_words<T>(
     node: &Node,
     parse: impl Fn(&str) -> Result<T, ValueError>,
 ) -> Result<Vec<T>, Wrong> {
@@ -36,7 +66,7 @@ pub(super) fn words<T>(
 }
 
 /// Reads a map of words to words.
-pub(super) fn pairs(
+pub(super) fn read_pairs(
     node: &Node,
     check: impl Fn(&str, &str) -> Result<(), ValueError>,
 ) -> Result<BTreeMap<String, String>, Wrong> {
@@ -60,7 +90,8 @@ pub(super) fn pairs(
     }
 }
 
-fn entries(node: &Node) -> Result<&[(Node, Node)], Wrong> {
+/// The pairs of a map.
+pub(super) fn entries(node: &Node) -> Result<&[(Node, Node)], Wrong> {
     match &node.value {
         Value::Mapping(entries) => Ok(entries),
         _ => {
@@ -70,7 +101,8 @@ fn entries(node: &Node) -> Result<&[(Node, Node)], Wrong> {
     }
 }
 
-fn text(node: &Node) -> Result<&str, ValueError> {
+/// A single word.
+pub(super) fn text(node: &Node) -> Result<&str, ValueError> {
     match &node.value {
         Value::Scalar { text, .. } if text.contains(char::is_control) => {
             Err(ValueError::new("has control characters"))
@@ -81,7 +113,7 @@ fn text(node: &Node) -> Result<&str, ValueError> {
 }
 
 /// An archive's path, relative to the file.
-pub(super) fn archive(text: &str) -> Result<Utf8PathBuf, ValueError> {
+fn archive(text: &str) -> Result<Utf8PathBuf, ValueError> {
     if text.contains("://") {
         return Err(ValueError::new(format!("`{text}` is no file"))
             .hint("save the image into an archive beside this file: docker save IMAGE > app.tar"));
@@ -93,7 +125,7 @@ pub(super) fn archive(text: &str) -> Result<Utf8PathBuf, ValueError> {
 }
 
 /// A host name or an address, for a certificate.
-pub(super) fn san(text: &str) -> Result<String, ValueError> {
+fn san(text: &str) -> Result<String, ValueError> {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
@@ -115,7 +147,7 @@ pub(super) fn san(text: &str) -> Result<String, ValueError> {
 }
 
 /// Whether a key and value may be a label that a kubelet sets of its own node.
-pub(super) fn label(key: &str, value: &str) -> Result<(), ValueError> {
+fn label(key: &str, value: &str) -> Result<(), ValueError> {
     let (prefix, name) = key.rsplit_once('/').unwrap_or(("", key));
     qualified(name, key)?;
     let theirs = ["kubernetes.io", "k8s.io"]
@@ -149,8 +181,31 @@ fn qualified(name: &str, shown: &str) -> Result<(), ValueError> {
     }
 }
 
-/// A taint, `key=value:Effect` or `key:Effect`.
-pub(super) fn taint(text: &str) -> Result<Taint, ValueError> {
+/// A taint of a Node. Displays as it is written, `key=value:Effect`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Taint {
+    /// Its key.
+    pub key: String,
+    /// Its value; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub value: String,
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+    pub effect: String,
+}
+
+impl fmt::Display for Taint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, value, effect } = self;
+        match value.is_empty() {
+            true => write!(f, "{key}:{effect}"),
+            false => write!(f, "{key}={value}:{effect}"),
+        }
+    }
+}
+
+/// Reads `key=value:Effect` or `key:Effect`.
+fn taint(text: &str) -> Result<Taint, ValueError> {
     let wrong = || {
         ValueError::new(format!("`{text}` is no taint"))
             .hint("such as `dedicated=batch:NoSchedule`; effects are NoSchedule, PreferNoSchedule, NoExecute")
@@ -170,109 +225,6 @@ pub(super) fn taint(text: &str) -> Result<Taint, ValueError> {
         value: value.to_owned(),
         effect: effect.to_owned(),
     })
-}
-
-/// Flags that regent sets itself, or that the cluster would not come up with, by component; and where else they are set.
-const OURS: [(&str, &[&str], &str); 5] = [
-    (
-        "apiServer",
-        &[
-            "advertise-address",
-            "anonymous-auth",
-            "bind-address",
-            "client-ca-file",
-            "default-not-ready-toleration-seconds",
-            "default-unreachable-toleration-seconds",
-            "etcd-servers",
-            "secure-port",
-            "service-cluster-ip-range",
-            "tls-cert-file",
-            "tls-private-key-file",
-        ],
-        "regent's recipe, its load balancer and `loadBalancer.tuning` depend on it",
-    ),
-    (
-        "controllerManager",
-        &[
-            "allocate-node-cidrs",
-            "cluster-cidr",
-            "kubeconfig",
-            "node-monitor-grace-period",
-            "node-monitor-period",
-            "service-cluster-ip-range",
-        ],
-        "`network` and `loadBalancer.tuning` decide it",
-    ),
-    ("scheduler", &["kubeconfig"], "kubeadm decides it"),
-    (
-        "etcd",
-        &[
-            "advertise-client-urls",
-            "cert-file",
-            "data-dir",
-            "initial-advertise-peer-urls",
-            "initial-cluster",
-            "initial-cluster-state",
-            "key-file",
-            "listen-client-urls",
-            "listen-peer-urls",
-            "name",
-        ],
-        "kubeadm decides it",
-    ),
-    (
-        "kubelet",
-        &[
-            "bootstrap-kubeconfig",
-            "config",
-            "container-runtime-endpoint",
-            "kubeconfig",
-            "node-ip",
-            "node-labels",
-            "register-with-taints",
-        ],
-        "regent decides it; labels and taints have keys of their own",
-    ),
-];
-
-/// Reads the flags of each component.
-pub(super) fn extra_args(node: &Node) -> Result<ExtraArgs, Wrong> {
-    let (mut args, mut wrong) = (ExtraArgs::default(), Vec::new());
-    for (component, flags) in entries(node)? {
-        let name = text(component).unwrap_or_default();
-        let Some((_, ours, why)) = OURS.iter().find(|(known, ..)| *known == name) else {
-            let known = OURS.map(|(known, ..)| format!("`{known}`")).join(", ");
-            let error = ValueError::new(format!("`{name}` is no component of kubeadm's"));
-            wrong.push((
-                error.hint(format!("they are {known}")),
-                component.span.clone(),
-            ));
-            continue;
-        };
-        let check = |flag: &str, _: &str| {
-            let is_flag = flag.starts_with(|c: char| c.is_ascii_lowercase())
-                && flag
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-            if !is_flag {
-                let error = ValueError::new(format!("`{flag}` is no flag"));
-                return Err(error.hint("without the leading `--`, such as `v`"));
-            }
-            match ours.contains(&flag) {
-                true => Err(ValueError::new(format!("`{flag}` cannot be set: {why}"))),
-                false => Ok(()),
-            }
-        };
-        match pairs(flags, check) {
-            Ok(found) => *args.of_mut(name) = found,
-            Err(more) => wrong.extend(more),
-        }
-    }
-    if wrong.is_empty() {
-        Ok(args)
-    } else {
-        Err(wrong)
-    }
 }
 
 #[cfg(test)]

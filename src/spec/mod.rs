@@ -7,7 +7,7 @@ mod budgets;
 mod capacity;
 mod choice;
 mod diagnostic;
-mod kubeadm;
+mod flags;
 pub mod layout;
 mod lists;
 mod load;
@@ -15,8 +15,10 @@ mod machine;
 mod ranges;
 mod reader;
 mod remote;
+mod rule;
 mod rules;
 mod schema;
+mod section;
 mod suggest;
 mod types;
 mod units;
@@ -26,13 +28,14 @@ pub use choice::{
     ApiVersion, CertificateMode, Connect, Driver, DriverChoice, DriverDecision, Tuning,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, ValueError};
-pub use kubeadm::{ExtraArgs, KubeadmSpec, Taint};
+pub use flags::ExtraArgs;
+pub use lists::Taint;
 pub use load::{Loaded, load};
 pub use machine::Machine;
 pub use remote::RemoteUri;
 pub use schema::{TEMPLATE, json_schema, reference_markdown};
 pub use types::{
-    ClusterSpec, ControlPlaneSpec, HypervisorSpec, LoadBalancerSpec, NetworkSpec, WorkerSpec,
+    ClusterSpec, ControlPlaneSpec, HypervisorSpec, KubeadmSpec, LoadBalancerSpec, NetworkSpec,
+    WorkerSpec,
 };
-pub(crate) use units::duration_text;
-pub use units::{KubernetesVersion, Memory, SUPPORTED_KUBERNETES};
+pub use units::{KubernetesVersion, Limit, Memory, SUPPORTED_KUBERNETES};

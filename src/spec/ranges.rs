@@ -7,8 +7,8 @@ use ipnet::Ipv4Net;
 use super::ClusterSpec;
 use super::diagnostic::{Mark, ValueError};
 use super::layout::{FIRST_CONTROL_PLANE_HOST, FIRST_WORKER_HOST, FIRST_WORKER_SUBNET};
-use super::load::MAX_CONTROL_PLANE;
 use super::reader::Positions;
+use super::types::MAX_CONTROL_PLANE;
 
 const CIDR: &str = "network.cidr";
 const PODS: &str = "network.podSubnet";

@@ -4,61 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::Budgets;
 use super::diagnostic::{Mark, ValueError};
-use super::lists::Wrong;
+use super::rule::{Read, Reading, Rule};
+use super::section::Key;
 use super::suggest::{closest, list};
+use super::types::{ROOT, sections};
 use crate::yaml::{Node, Value};
 
-/// The keys of each section, the top level first under the name ``, in the order of the reference.
-pub(super) const SECTIONS: &[(&str, &[&str])] = &[
-    (
-        "",
-        &[
-            "apiVersion",
-            "name",
-            "kubernetes",
-            "controlPlane",
-            "workers",
-            "loadBalancer",
-            "network",
-            "hypervisor",
-            "certificates",
-            "kubeadm",
-            "images",
-            "manifests",
-            "budgets",
-        ],
-    ),
-    (
-        "controlPlane",
-        &["count", "memory", "cpus", "labels", "taints"],
-    ),
-    ("workers", &["count", "memory", "cpus", "labels", "taints"]),
-    ("loadBalancer", &["count", "memory", "cpus", "tuning"]),
-    (
-        "network",
-        &["cidr", "podSubnet", "serviceSubnet", "extraSans"],
-    ),
-    ("hypervisor", &["driver", "connect"]),
-    ("kubeadm", &["extraArgs", "patches"]),
-    ("budgets", &Budgets::KEYS),
-];
-
-/// A single value as it is written.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Scalar<'t> {
-    /// Its text, escapes resolved.
-    pub(super) text: &'t str,
-    /// Whether it stands without quotes.
-    pub(super) plain: bool,
-}
-
-/// A mapping whose keys are known; empty if the file does not have it.
+/// What the file has of a section, by key; empty if it does not have the section.
 #[derive(Debug)]
-pub(super) struct Section<'t> {
+pub(super) struct Entries<'t> {
     name: &'static str,
-    entries: BTreeMap<&'static str, (&'t Node, &'t Node)>,
+    found: BTreeMap<&'static str, (&'t Node, &'t Node)>,
 }
 
 /// What has been found so far.
@@ -91,132 +48,104 @@ impl Positions {
 
 impl Reader {
     /// Opens the whole file as the top level.
-    pub(super) fn root<'t>(&mut self, node: &'t Node) -> Option<Section<'t>> {
+    pub(super) fn root<'t>(&mut self, node: &'t Node) -> Option<Entries<'t>> {
         match &node.value {
             Value::Mapping(entries) => {
                 self.start = node.span.start;
-                Some(self.section("", entries))
+                Some(self.entries("", ROOT.keys(), entries))
             }
             _ => {
-                let error = ValueError::new("the file is not a list of `key: value` lines");
-                self.marks.push(
-                    error
-                        .hint("`regent init` writes a file to begin with")
-                        .at(node.span.clone()),
-                );
+                let error = ValueError::new("the file is not a list of `key: value` lines")
+                    .hint("`regent init` writes a file to begin with");
+                self.marks.push(error.at(node.span.clone()));
                 None
             }
         }
     }
 
-    /// Opens the section `name` of the top level. One that is absent or has no value is empty.
-    pub(super) fn open<'t>(&mut self, root: &Section<'t>, name: &'static str) -> Section<'t> {
-        let mut section = Section {
-            name,
-            entries: BTreeMap::new(),
-        };
-        let Some((_, value)) = root.entries.get(name) else {
-            return section;
-        };
-        match &value.value {
-            Value::Mapping(entries) => section = self.section(name, entries),
-            Value::Scalar { text, plain: true } if is_null(text) => {}
-            _ => {
-                let error = ValueError::new(format!("`{name}` is a section, with keys of its own"));
-                self.marks
-                    .push(error.hint(the_keys(name)).at(value.span.clone()));
-                self.positions
-                    .wrong
-                    .extend(keys_of(name).iter().map(|key| path(name, key)));
-            }
-        }
-        section
-    }
-
-    /// Reads one value into `target`, if the file has it and it is right.
-    pub(super) fn value<T>(
+    /// Reads a key into `target`, if the file has it and it is right.
+    pub(super) fn read<T>(
         &mut self,
-        section: &Section<'_>,
+        section: &Entries<'_>,
         key: &'static str,
+        rule: Rule<T>,
         target: &mut T,
-        parse: impl FnOnce(Scalar<'_>) -> Result<T, ValueError>,
     ) {
-        let Some((name, node)) = section.entries.get(key) else {
-            return;
-        };
-        let path = path(section.name, key);
-        let (result, span) = match &node.value {
-            Value::Scalar { text, plain: true } if is_null(text) => {
-                let error = ValueError::new("has no value")
-                    .hint("write one; a key that has a default may also be left out");
-                (Err(error), name.span.clone())
-            }
-            Value::Scalar { text, plain } => (
-                parse(Scalar {
-                    text,
-                    plain: *plain,
-                }),
-                node.span.clone(),
-            ),
-            Value::Sequence(_) => (
-                Err(ValueError::new("must be a single value, not a list")),
-                node.span.clone(),
-            ),
-            Value::Mapping(_) => (
-                Err(ValueError::new("must be a single value, not a section")),
-                node.span.clone(),
-            ),
-        };
-        self.positions.given.insert(path.clone(), span.clone());
-        match result {
-            Ok(value) => *target = value,
-            Err(error) => {
-                self.marks.push(error.about(&path).at(span));
-                self.positions.wrong.insert(path);
-            }
-        }
-    }
-
-    /// Reads a list or map into `target`, if the file has it and all of it is right.
-    pub(super) fn tree<T>(
-        &mut self,
-        section: &Section<'_>,
-        key: &'static str,
-        target: &mut T,
-        parse: impl FnOnce(&Node) -> Result<T, Wrong>,
-    ) {
-        let Some((_, node)) = section.entries.get(key) else {
-            return;
-        };
-        let path = path(section.name, key);
-        self.positions.given.insert(path.clone(), node.span.clone());
-        match parse(node) {
-            Ok(value) => *target = value,
-            Err(wrong) => {
-                let marks = wrong
-                    .into_iter()
-                    .map(|(error, span)| error.about(&path).at(span));
-                self.marks.extend(marks);
-                self.positions.wrong.insert(path);
-            }
-        }
-    }
-
-    /// Reports the absence of a key that has no default.
-    pub(super) fn require(&mut self, root: &Section<'_>, key: &'static str, hint: &str) {
-        if !root.entries.contains_key(key) {
+        let entry = section.found.get(key).copied();
+        if let (None, Some(hint)) = (entry, rule.what.required) {
             let error = ValueError::new(format!("`{key}` is missing")).hint(hint);
             self.marks.push(error.at(self.start..self.start));
         }
+        match (rule.read, entry) {
+            (Read::Value(read), Some(entry)) => {
+                if let Some(value) = self.value(&path(section.name, key), entry, read) {
+                    *target = value;
+                }
+            }
+            (Read::Value(_), None) => {}
+            (Read::Section(read), entry) => {
+                let inner = self.open(key, rule.what.keys, entry.map(|(_, value)| value));
+                read(target, self, &inner);
+            }
+        }
     }
 
-    fn section<'t>(&mut self, name: &'static str, entries: &'t [(Node, Node)]) -> Section<'t> {
-        let known = keys_of(name);
+    /// Opens a section. One that is absent or has no value is empty.
+    fn open<'t>(
+        &mut self,
+        name: &'static str,
+        keys: &'static [Key],
+        node: Option<&'t Node>,
+    ) -> Entries<'t> {
+        match node.map(|node| (&node.value, &node.span)) {
+            Some((Value::Mapping(entries), _)) => return self.entries(name, keys, entries),
+            Some((value, span)) if !is_null(value) => {
+                let error = ValueError::new(format!("`{name}` is a section, with keys of its own"));
+                self.marks.push(error.hint(the_keys(keys)).at(span.clone()));
+                let wrong = keys.iter().map(|key| path(name, key.name));
+                self.positions.wrong.extend(wrong);
+            }
+            _ => {}
+        }
+        let found = BTreeMap::new();
+        Entries { name, found }
+    }
+
+    fn value<T>(&mut self, path: &str, (key, node): (&Node, &Node), read: Reading<T>) -> Option<T> {
+        let (result, span) = match is_null(&node.value) {
+            true => {
+                let error = ValueError::new("has no value")
+                    .hint("write one; a key that has a default may also be left out");
+                (Err(vec![(error, key.span.clone())]), &key.span)
+            }
+            false => (read(node), &node.span),
+        };
+        self.positions.given.insert(path.to_owned(), span.clone());
+        match result {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                let marks = wrong
+                    .into_iter()
+                    .map(|(error, span)| error.about(path).at(span));
+                self.marks.extend(marks);
+                self.positions.wrong.insert(path.to_owned());
+                None
+            }
+        }
+    }
+
+    fn entries<'t>(
+        &mut self,
+        name: &'static str,
+        keys: &'static [Key],
+        entries: &'t [(Node, Node)],
+    ) -> Entries<'t> {
+        let known: Vec<_> = keys.iter().map(|key| key.name).collect();
         let mut found = BTreeMap::<&'static str, (&Node, &Node)>::new();
         let mut unknown = Vec::new();
         for (key, value) in entries {
             let Value::Scalar { text, .. } = &key.value else {
-                let error = ValueError::new("a key must be a word").hint(the_keys(name));
+                let error = ValueError::new("a key must be a word").hint(the_keys(keys));
                 self.marks.push(error.at(key.span.clone()));
                 continue;
             };
@@ -250,7 +179,7 @@ impl Reader {
                 error = error.hint(place);
             } else if !listed {
                 // Once is enough.
-                error = error.hint(the_keys(name));
+                error = error.hint(the_keys(keys));
                 listed = true;
             }
             self.marks.push(error.at(key.span.clone()));
@@ -258,33 +187,20 @@ impl Reader {
                 found.entry(meant).or_insert((key, value));
             }
         }
-        Section {
-            name,
-            entries: found,
-        }
+        Entries { name, found }
     }
 }
 
-fn keys_of(section: &str) -> &'static [&'static str] {
-    SECTIONS
-        .iter()
-        .find(|(name, _)| *name == section)
-        .map_or(&[], |(_, keys)| keys)
-}
-
-fn the_keys(section: &str) -> String {
-    format!(
-        "the keys here are {}",
-        list(keys_of(section).iter().copied(), "and")
-    )
+fn the_keys(keys: &[Key]) -> String {
+    let names = list(keys.iter().map(|key| key.name), "and");
+    format!("the keys here are {names}")
 }
 
 /// For a key that is right in another place, as after wrong indentation: that place.
 fn belongs_elsewhere(key: &str) -> Option<String> {
-    let places: Vec<_> = SECTIONS
-        .iter()
-        .filter(|(_, keys)| keys.contains(&key))
-        .map(|(name, _)| *name)
+    let places: Vec<_> = sections()
+        .filter(|section| section.keys().iter().any(|own| own.name == key))
+        .map(|section| section.name)
         .collect();
     match places.as_slice() {
         [] => None,
@@ -306,7 +222,10 @@ fn path(section: &str, key: &str) -> String {
     }
 }
 
-/// Whether a plain scalar says nothing (YAML 1.2, core schema).
-fn is_null(text: &str) -> bool {
-    matches!(text, "" | "~" | "null" | "Null" | "NULL")
+/// Whether it says nothing (YAML 1.2, core schema).
+fn is_null(value: &Value) -> bool {
+    let Value::Scalar { text, plain: true } = value else {
+        return false;
+    };
+    matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
 }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::reader::SECTIONS;
-use super::{Budgets, ClusterSpec, Tuning};
+use super::types::{ROOT, sections};
+use super::{Budgets, Tuning, load};
 
 /// A commented `cluster.yaml` that says every default; `regent init` writes it.
 pub const TEMPLATE: &str = include_str!("../../examples/ha.yaml");
@@ -13,7 +13,14 @@ pub const TEMPLATE: &str = include_str!("../../examples/ha.yaml");
 /// Returns the JSON Schema (2020-12) of `cluster.yaml`, for editors. It knows each value alone, not the rules between
 /// them.
 pub fn json_schema() -> Value {
-    schemars::schema_for!(ClusterSpec).to_value()
+    let mut schema = ROOT.schema(serde_json::to_value(load::nothing()).ok().as_ref());
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["title"] = "cluster.yaml".into();
+    // An empty file is no cluster.
+    if let Some(schema) = schema.as_object_mut() {
+        schema.remove("default");
+    }
+    schema
 }
 
 /// Returns the reference of `cluster.yaml` in Markdown: every key with its values, default and meaning.
@@ -25,27 +32,25 @@ pub fn reference_markdown() -> String {
          Only `apiVersion` and `name` must be given. Unknown and repeated keys are errors. For editors there is a\n\
          [JSON Schema](cluster.schema.json); `regent schema` prints it, and `regent init` writes a commented file.\n",
     );
-    for (section, keys) in SECTIONS {
-        let (title, node) = match *section {
+    for section in sections() {
+        let (title, node) = match section.name {
             "" => ("Top level".to_owned(), &schema),
             name => (format!("`{name}`"), &schema["properties"][name]),
         };
         // Writing to a String cannot fail.
         let _ = write!(page, "\n## {title}\n\n{}\n\n", description(node));
         page.push_str("| key | value | default | meaning |\n|---|---|---|---|\n");
-        for key in *keys {
-            let property = &node["properties"][*key];
+        for key in section.keys() {
+            let name = key.name;
+            let property = &node["properties"][name];
             let (values, default, meaning) =
-                (values(property), default(node, key), description(property));
-            let _ = writeln!(page, "| `{key}` | {values} | {default} | {meaning} |");
+                (values(property), default(node, name), description(property));
+            let _ = writeln!(page, "| `{name}` | {values} | {default} | {meaning} |");
         }
     }
-    let stock = serde_json::to_value(Budgets::of(Tuning::KubeadmDocs)).unwrap_or_default();
-    let stock: Vec<_> = SECTIONS
-        .iter()
-        .filter(|(section, _)| *section == "budgets")
-        .flat_map(|(_, keys)| *keys)
-        .map(|key| format!("`{key}: {}`", stock[*key].as_str().unwrap_or_default()))
+    let stock = Budgets::of(Tuning::KubeadmDocs).limits();
+    let stock: Vec<_> = stock
+        .map(|(key, limit)| format!("`{key}: {limit}`"))
         .collect();
     let _ = writeln!(
         page,

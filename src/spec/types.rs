@@ -1,242 +1,170 @@
-//! The types of `cluster.yaml`: what a valid file says. Their doc comments are the file's reference
-//! (`docs/cluster-yaml.md`), through the schema.
+//! The sections of `cluster.yaml`: what a valid file says. A new key is one more declaration here.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use camino::Utf8PathBuf;
 use ipnet::Ipv4Net;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Serialize;
 
 use super::budgets::Budgets;
 use super::choice::{ApiVersion, CertificateMode, Connect, DriverChoice, Tuning};
-use super::kubeadm::{KubeadmSpec, Taint};
+use super::flags::{ExtraArgs, extra_args};
+use super::lists::{Taint, archives, labels, sans, taints};
+use super::rule::{
+    at_least, cluster_name, directory, ipv4_range, nested, one_load_balancer, whole, word,
+};
+use super::section::{Key, Section, section};
 use super::units::{KubernetesVersion, Memory};
 use crate::name::ClusterName;
 
-fn range_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string",
-        "pattern": r"^([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}$",
-        "examples": ["10.0.0.0/16"],
-    })
+/// The most control-plane nodes: etcd advises against more than 7, and 9 addresses are kept for them.
+pub(super) const MAX_CONTROL_PLANE: u8 = 9;
+
+section! {
+    /// One highly available Kubernetes cluster.
+    ClusterSpec::new(name: ClusterName) {
+        /// The version of the file's format.
+        api_version "apiVersion": ApiVersion = ApiVersion::V1,
+            word().required("begin the file with `apiVersion: regent/v1`");
+        /// The cluster's name, and the lab's: lower-case letters, digits and `-`, at most 20 characters.
+        name "name": ClusterName = name, cluster_name().required("name the cluster, such as `name: demo`");
+        /// The Kubernetes version of every node.
+        kubernetes "kubernetes": KubernetesVersion = KubernetesVersion::default(), word();
+        /// Control-plane nodes: API server, controller manager, scheduler and a stacked etcd member each.
+        control_plane "controlPlane": ControlPlaneSpec = ControlPlaneSpec::defaults(), nested();
+        /// Workers: only pods.
+        workers "workers": WorkerSpec = WorkerSpec::defaults(), nested();
+        /// The layer-4 load balancer in front of the API servers.
+        load_balancer "loadBalancer": LoadBalancerSpec = LoadBalancerSpec::defaults(), nested();
+        /// Address ranges; they may not overlap.
+        network "network": NetworkSpec = NetworkSpec::defaults(), nested();
+        /// What runs the nodes.
+        hypervisor "hypervisor": HypervisorSpec = HypervisorSpec::defaults(), nested();
+        /// How further control-plane nodes get the cluster's certificates.
+        certificates "certificates": CertificateMode = CertificateMode::Upload, word();
+        /// What kubeadm is told besides.
+        kubeadm "kubeadm": KubeadmSpec = KubeadmSpec::defaults(), nested();
+        /// Archives of container images that every node has, relative to the file: OCI layouts or `docker save`, as tar files.
+        /// New ones, and new nodes, are loaded by `up`.
+        images "images": Vec<Utf8PathBuf> = Vec::new(), archives(), omit "Vec::is_empty";
+        /// Directory of manifests to apply last, relative to the file; files in name order. None by default.
+        manifests "manifests": Option<Utf8PathBuf> = None, directory("manifests"), omit "Option::is_none";
+        /// What a verification may cost before its verdict is `fail`; written `500ms`, `2s` or `1m`, an hour at most.
+        /// The defaults here are those of `tuning: fast`.
+        budgets "budgets": Budgets = Budgets::of(Tuning::default()), nested(),
+            from |spec| Budgets::of(spec.load_balancer.tuning);
+    }
 }
 
-/// One highly available Kubernetes cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields, title = "cluster.yaml")]
-pub struct ClusterSpec {
-    /// The version of the file's format.
-    pub api_version: ApiVersion,
-    /// The cluster's name, and the lab's: lower-case letters, digits and `-`, at most 20 characters.
-    #[schemars(extend("examples" = ["demo"]))]
-    pub name: ClusterName,
-    /// The Kubernetes version of every node.
-    #[schemars(default)]
-    pub kubernetes: KubernetesVersion,
-    /// Control-plane nodes: API server, controller manager, scheduler and a stacked etcd member each.
-    #[schemars(default)]
-    pub control_plane: ControlPlaneSpec,
-    /// Workers: only pods.
-    #[schemars(default)]
-    pub workers: WorkerSpec,
-    /// The layer-4 load balancer in front of the API servers.
-    #[schemars(default)]
-    pub load_balancer: LoadBalancerSpec,
-    /// Address ranges; they may not overlap.
-    #[schemars(default)]
-    pub network: NetworkSpec,
+section! {
+    /// Control-plane nodes.
+    ControlPlaneSpec::defaults() {
+        /// How many. An even number survives no more losses than the odd number below it.
+        count "count": u8 = 3, whole(1..=MAX_CONTROL_PLANE);
+        /// Memory of each.
+        // kubeadm refuses less (`ControlPlaneMem`).
+        memory "memory": Memory = Memory::gib(2), at_least(Memory::mib(1700));
+        /// Processors of each.
+        // Two are kubeadm's own limit (`ControlPlaneNumCPU`).
+        cpus "cpus": u8 = 2, whole(2..=64);
+        /// Labels of their Nodes. Those of `kubernetes.io` are Kubernetes' own.
+        labels "labels": BTreeMap<String, String> = BTreeMap::new(), labels(), omit "BTreeMap::is_empty";
+        /// Taints of their Nodes, beside kubeadm's own for control-plane nodes.
+        taints "taints": Vec<Taint> = Vec::new(), taints(), omit "Vec::is_empty";
+    }
+}
+
+section! {
+    /// Workers.
+    WorkerSpec::defaults() {
+        /// How many; as many as `network` has room for.
+        // As many as a /24 has addresses for.
+        count "count": u8 = 2, whole(0..=224);
+        /// Memory of each.
+        // kubelet, containerd and the cluster's own pods, with room for a few more.
+        memory "memory": Memory = Memory::gib(2), at_least(Memory::mib(512));
+        /// Processors of each.
+        cpus "cpus": u8 = 2, whole(1..=64);
+        /// Labels of their Nodes. Those of `kubernetes.io` are Kubernetes' own.
+        labels "labels": BTreeMap<String, String> = BTreeMap::new(), labels(), omit "BTreeMap::is_empty";
+        /// Taints of their Nodes.
+        taints "taints": Vec<Taint> = Vec::new(), taints(), omit "Vec::is_empty";
+    }
+}
+
+section! {
+    /// The load balancer.
+    LoadBalancerSpec::defaults() {
+        /// How many; a second one with a virtual IP is not supported yet.
+        count "count": u8 = 1, one_load_balancer();
+        /// Memory of each.
+        // haproxy and an SSH server, with room.
+        memory "memory": Memory = Memory::mib(256), at_least(Memory::mib(128));
+        /// Processors of each.
+        cpus "cpus": u8 = 1, whole(1..=64);
+        /// How fast a dead node is noticed, everywhere where that is set. `fast`: regent's settings, measured.
+        /// `kubeadm-docs`: the sample of kubeadm's high availability guide, and stock Kubernetes timers.
+        tuning "tuning": Tuning = Tuning::default(), word();
+    }
+}
+
+section! {
+    /// Address ranges; they never overlap.
+    NetworkSpec::defaults() {
+        /// The nodes' network. Its first address is the gateway; load balancers have the addresses from 11, control-plane
+        /// nodes from 21, workers from 31.
+        // The range for benchmarks (RFC 2544), which no real network uses.
+        cidr "cidr": Ipv4Net = range([198, 18, 0, 0], 24), ipv4_range();
+        /// Pods; each node gets a /24 of it, control-plane nodes from the first, workers from the 17th.
+        pod_subnet "podSubnet": Ipv4Net = range([10, 244, 0, 0], 16), ipv4_range();
+        /// Services; /12 to /24.
+        service_subnet "serviceSubnet": Ipv4Net = range([10, 96, 0, 0], 12), ipv4_range();
+        /// Further names and addresses in the API servers' certificates.
+        extra_sans "extraSans": Vec<String> = Vec::new(), sans(), omit "Vec::is_empty";
+    }
+}
+
+fn range(address: [u8; 4], prefix: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(address.into(), prefix)
+}
+
+section! {
     /// What runs the nodes.
-    #[schemars(default)]
-    pub hypervisor: HypervisorSpec,
-    /// How further control-plane nodes get the cluster's certificates.
-    #[schemars(default)]
-    pub certificates: CertificateMode,
-    /// What kubeadm is told besides.
-    #[schemars(default)]
-    pub kubeadm: KubeadmSpec,
-    /// Archives of container images that every node has, relative to the file: OCI layouts or `docker save`, as tar files.
-    /// New ones, and new nodes, are loaded by `up`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(default, with = "Vec<String>", extend("examples" = ["[app.tar]"]))]
-    pub images: Vec<Utf8PathBuf>,
-    /// Directory of manifests to apply last, relative to the file; files in name order. None by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(default, with = "String", length(min = 1), extend("examples" = ["manifests"]))]
-    pub manifests: Option<Utf8PathBuf>,
-    /// What a verification may cost before its verdict is `fail`; written `500ms`, `2s` or `1m`, an hour at most.
-    /// The defaults here are those of `tuning: fast`.
-    #[schemars(default)]
-    pub budgets: Budgets,
-}
-
-impl ClusterSpec {
-    /// The cluster of a file that says nothing but the name.
-    pub fn new(name: ClusterName) -> Self {
-        Self {
-            api_version: ApiVersion::V1,
-            name,
-            kubernetes: KubernetesVersion::default(),
-            control_plane: ControlPlaneSpec::default(),
-            workers: WorkerSpec::default(),
-            load_balancer: LoadBalancerSpec::default(),
-            network: NetworkSpec::default(),
-            hypervisor: HypervisorSpec::default(),
-            certificates: CertificateMode::default(),
-            kubeadm: KubeadmSpec::default(),
-            images: Vec::new(),
-            manifests: None,
-            budgets: Budgets::default(),
-        }
+    HypervisorSpec::defaults() {
+        /// Which kind of node: `lxc` for system containers, `qemu` for virtual machines, `auto` for virtual machines
+        /// where the processor really runs them, which is tried once, and else containers. With `qemu` a machine that cannot
+        /// is emulated: ten times slower or worse, and no cluster of several control-plane nodes on two cores.
+        driver "driver": DriverChoice = DriverChoice::Auto, word();
+        /// Which libvirt: `private` for a daemon of the lab's own, or the URI of one that runs already, `lxc:///system` or
+        /// `qemu:///system`. The latter must run QEMU as root (`user` in its qemu.conf): a lab's files are root's alone.
+        /// `qemu+ssh://root@HOST/system` is the same on another host: `[USER@]HOST[:PORT]` as `ssh` takes it, then `keyfile`,
+        /// `command` and `socket` as in libvirt's URIs. The user must be root there.
+        connect "connect": Connect = Connect::Private, word();
     }
 }
 
-/// Control-plane nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(default, deny_unknown_fields, inline)]
-pub struct ControlPlaneSpec {
-    /// How many. An even number survives no more losses than the odd number below it.
-    #[schemars(range(min = 1, max = 9))]
-    pub count: u8,
-    /// Memory of each, at least 1700MiB.
-    pub memory: Memory,
-    /// Processors of each.
-    #[schemars(range(min = 2, max = 64))]
-    pub cpus: u8,
-    /// Labels of their Nodes. Those of `kubernetes.io` are Kubernetes' own.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("examples" = ["{disk: ssd}"]))]
-    pub labels: BTreeMap<String, String>,
-    /// Taints of their Nodes, beside kubeadm's own for control-plane nodes.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>", extend("examples" = ["[dedicated=batch:NoSchedule]"]))]
-    pub taints: Vec<Taint>,
-}
-
-impl Default for ControlPlaneSpec {
-    fn default() -> Self {
-        Self {
-            count: 3,
-            memory: Memory::gib(2),
-            cpus: 2,
-            labels: BTreeMap::new(),
-            taints: Vec::new(),
-        }
+section! {
+    /// What kubeadm is told besides. Settled for a cluster's life.
+    KubeadmSpec::defaults() {
+        /// Flags of `apiServer`, `controllerManager`, `scheduler`, `etcd` and `kubelet`, each a map without the leading `--`.
+        /// What regent depends on is refused.
+        extra_args "extraArgs": ExtraArgs = ExtraArgs::default(), extra_args(), omit "ExtraArgs::is_empty";
+        /// Directory of kubeadm's patches, relative to the file: files named `TARGET[SUFFIX][+TYPE].yaml` or `.json`, as `kubeadm
+        /// init` takes them. They change what kubeadm writes on every node. None by default.
+        patches "patches": Option<Utf8PathBuf> = None, directory("patches"), omit "Option::is_none";
     }
 }
 
-/// Workers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(default, deny_unknown_fields, inline)]
-pub struct WorkerSpec {
-    /// How many; as many as `network` has room for.
-    #[schemars(range(min = 0, max = 224))]
-    pub count: u8,
-    /// Memory of each, at least 512MiB.
-    pub memory: Memory,
-    /// Processors of each.
-    #[schemars(range(min = 1, max = 64))]
-    pub cpus: u8,
-    /// Labels of their Nodes. Those of `kubernetes.io` are Kubernetes' own.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("examples" = ["{disk: ssd}"]))]
-    pub labels: BTreeMap<String, String>,
-    /// Taints of their Nodes.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>", extend("examples" = ["[dedicated=batch:NoSchedule]"]))]
-    pub taints: Vec<Taint>,
-}
+/// The top level, as if it were a section of a key without name.
+pub(super) static ROOT: Key = Key {
+    name: "",
+    doc: ClusterSpec::ABOUT,
+    what: || nested::<ClusterSpec>().what,
+};
 
-impl Default for WorkerSpec {
-    fn default() -> Self {
-        Self {
-            count: 2,
-            memory: Memory::gib(2),
-            cpus: 2,
-            labels: BTreeMap::new(),
-            taints: Vec::new(),
-        }
-    }
-}
-
-/// The load balancer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(default, deny_unknown_fields, inline)]
-pub struct LoadBalancerSpec {
-    /// How many; a second one with a virtual IP is not supported yet.
-    #[schemars(range(min = 1, max = 1))]
-    pub count: u8,
-    /// Memory of each, at least 128MiB.
-    pub memory: Memory,
-    /// Processors of each.
-    #[schemars(range(min = 1, max = 64))]
-    pub cpus: u8,
-    /// How fast a dead node is noticed, everywhere where that is set. `fast`: regent's settings, measured.
-    /// `kubeadm-docs`: the sample of kubeadm's high availability guide, and stock Kubernetes timers.
-    pub tuning: Tuning,
-}
-
-impl Default for LoadBalancerSpec {
-    fn default() -> Self {
-        Self {
-            count: 1,
-            memory: Memory::mib(256),
-            cpus: 1,
-            tuning: Tuning::default(),
-        }
-    }
-}
-
-/// Address ranges; they never overlap.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(default, deny_unknown_fields, inline)]
-pub struct NetworkSpec {
-    /// The nodes' network. Its first address is the gateway; load balancers have the addresses from 11, control-plane
-    /// nodes from 21, workers from 31.
-    #[schemars(schema_with = "range_schema")]
-    pub cidr: Ipv4Net,
-    /// Pods; each node gets a /24 of it, control-plane nodes from the first, workers from the 17th.
-    #[schemars(schema_with = "range_schema")]
-    pub pod_subnet: Ipv4Net,
-    /// Services; /12 to /24.
-    #[schemars(schema_with = "range_schema")]
-    pub service_subnet: Ipv4Net,
-    /// Further names and addresses in the API servers' certificates.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("examples" = ["[api.example.com]"]))]
-    pub extra_sans: Vec<String>,
-}
-
-impl Default for NetworkSpec {
-    /// Nodes in the range for benchmarks (RFC 2544), which no real network uses; pods and services as everywhere.
-    fn default() -> Self {
-        Self {
-            cidr: Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 24),
-            pod_subnet: Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16),
-            service_subnet: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 12),
-            extra_sans: Vec::new(),
-        }
-    }
-}
-
-/// What runs the nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(default, deny_unknown_fields, inline)]
-pub struct HypervisorSpec {
-    /// Which kind of node: `lxc` for system containers, `qemu` for virtual machines, `auto` for virtual machines
-    /// where the processor really runs them, which is tried once, and else containers. With `qemu` a machine that cannot
-    /// is emulated: ten times slower or worse, and no cluster of several control-plane nodes on two cores.
-    pub driver: DriverChoice,
-    /// Which libvirt: `private` for a daemon of the lab's own, or the URI of one that runs already, `lxc:///system` or
-    /// `qemu:///system`. The latter must run QEMU as root (`user` in its qemu.conf): a lab's files are root's alone.
-    /// `qemu+ssh://root@HOST/system` is the same on another host: `[USER@]HOST[:PORT]` as `ssh` takes it, then `keyfile`,
-    /// `command` and `socket` as in libvirt's URIs. The user must be root there.
-    pub connect: Connect,
+/// The top level and every section below it.
+pub(super) fn sections() -> impl Iterator<Item = &'static Key> {
+    let below = ClusterSpec::KEYS
+        .iter()
+        .filter(|key| !key.keys().is_empty());
+    std::iter::once(&ROOT).chain(below)
 }

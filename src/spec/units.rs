@@ -5,11 +5,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
 
 use super::diagnostic::ValueError;
+use super::rule::{Spelling, serde_as_spelt};
 use super::suggest::list;
 
 /// The Kubernetes versions that regent can build: one recipe under `images/go` each.
@@ -93,21 +94,13 @@ impl<'de> Deserialize<'de> for KubernetesVersion {
     }
 }
 
-impl JsonSchema for KubernetesVersion {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "KubernetesVersion".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+impl Spelling for KubernetesVersion {
+    fn schema() -> Value {
         let versions: BTreeSet<_> = SUPPORTED_KUBERNETES
             .iter()
             .flat_map(Self::spellings)
             .collect();
-        json_schema!({ "type": "string", "enum": versions })
+        json!({"type": "string", "enum": versions})
     }
 }
 
@@ -178,93 +171,73 @@ impl FromStr for Memory {
     }
 }
 
-impl Serialize for Memory {
-    /// As it is written in the file; exact for whole MiB, and the file can say nothing else.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+impl Spelling for Memory {
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^[0-9]+(MiB|GiB)$", "examples": ["2GiB", "512MiB"]})
     }
 }
 
-impl<'de> Deserialize<'de> for Memory {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let read = text.parse();
-        read.map_err(|_| D::Error::custom(format_args!("`{text}` is not an amount of memory")))
+serde_as_spelt!(Memory, "an amount of memory");
+
+/// How long something may take, to the millisecond; written `500ms`, `2s`, `1m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Limit(pub Duration);
+
+impl Limit {
+    /// The longest that a file may say. Longer than any wait in the program.
+    const MAX: Self = Self::seconds(3600);
+
+    /// So many seconds.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
     }
 }
 
-impl JsonSchema for Memory {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Memory".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]+(MiB|GiB)$", "examples": ["2GiB", "512MiB"] })
-    }
-}
-
-/// The longest duration that a budget may have. Longer than any wait in the program.
-const MAX_DURATION: Duration = Duration::from_secs(3600);
-
-/// Reads a duration: `500ms`, `2s`, `1m`.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
-    let hint = "write a whole number and `ms`, `s` or `m`, such as `1500ms` or `2s`";
-    let Some((amount, unit)) = split_unit(text) else {
-        return Err(ValueError::new(format!("`{text}` is not a duration")).hint(hint));
-    };
-    let milliseconds = match unit {
-        "ms" => Some(amount),
-        "s" => amount.checked_mul(1000),
-        "m" => amount.checked_mul(60_000),
-        "" => {
-            return Err(ValueError::new(format!("`{text}` has no unit"))
-                .hint(format!("write `{text}s` or `{text}ms`")));
+impl fmt::Display for Limit {
+    /// As it is written in the file; finer than a millisecond is dropped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_millis() {
+            ms if ms % 1000 != 0 => write!(f, "{ms}ms"),
+            ms if ms % 60_000 != 0 || ms == 0 => write!(f, "{}s", ms / 1000),
+            ms => write!(f, "{}m", ms / 60_000),
         }
-        _ => return Err(ValueError::new(format!("`{unit}` is not a unit of time")).hint(hint)),
-    };
-    milliseconds
-        .map(Duration::from_millis)
-        .filter(|duration| *duration <= MAX_DURATION)
-        .ok_or_else(|| {
-            ValueError::new(format!("`{text}` is longer than an hour"))
-                .hint("a budget has at most `60m`")
-        })
-}
-
-/// Writes a duration as [`parse_duration`] reads it; finer than a millisecond is dropped.
-pub(crate) fn duration_text(duration: Duration) -> String {
-    match duration.as_millis() {
-        ms if ms % 1000 != 0 => format!("{ms}ms"),
-        ms if ms % 60_000 != 0 || ms == 0 => format!("{}s", ms / 1000),
-        ms => format!("{}m", ms / 60_000),
     }
 }
 
-/// For `#[serde(serialize_with)]`: a duration as in the file.
-pub(super) fn serialize_duration<S: Serializer>(
-    duration: &Duration,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&duration_text(*duration))
+impl FromStr for Limit {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let hint = "write a whole number and `ms`, `s` or `m`, such as `1500ms` or `2s`";
+        let Some((amount, unit)) = split_unit(text) else {
+            return Err(ValueError::new(format!("`{text}` is not a duration")).hint(hint));
+        };
+        let milliseconds = match unit {
+            "ms" => Some(amount),
+            "s" => amount.checked_mul(1000),
+            "m" => amount.checked_mul(60_000),
+            "" => {
+                return Err(ValueError::new(format!("`{text}` has no unit"))
+                    .hint(format!("write `{text}s` or `{text}ms`")));
+            }
+            _ => return Err(ValueError::new(format!("`{unit}` is not a unit of time")).hint(hint)),
+        };
+        milliseconds
+            .map(|milliseconds| Self(Duration::from_millis(milliseconds)))
+            .filter(|limit| *limit <= Self::MAX)
+            .ok_or_else(|| {
+                ValueError::new(format!("`{text}` is longer than an hour"))
+                    .hint("a budget has at most `60m`")
+            })
+    }
 }
 
-/// For `#[serde(deserialize_with)]`: a duration as in the file.
-pub(super) fn deserialize_duration<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let read = parse_duration(&text);
-    read.map_err(|_| D::Error::custom(format_args!("`{text}` is not a duration")))
+impl Spelling for Limit {
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "examples": ["500ms", "2s", "1m"]})
+    }
 }
 
-/// For `#[schemars(schema_with)]`: the spelling of a duration.
-pub(super) fn duration_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m)$", "examples": ["500ms", "2s", "1m"] })
-}
+serde_as_spelt!(Limit, "a duration");
 
 /// Splits `2GiB` into 2 and `GiB`; a blank before the unit stays with it, and a fraction is no number.
 fn split_unit(text: &str) -> Option<(u64, &str)> {
@@ -313,7 +286,7 @@ mod tests {
     #[test]
     fn durations_read_back() {
         for text in ["0s", "1ms", "500ms", "2s", "90s", "1m", "60m"] {
-            assert_eq!(duration_text(parse_duration(text).unwrap()), text);
+            assert_eq!(text.parse::<Limit>().unwrap().to_string(), text);
         }
         for bad in [
             "",
@@ -325,7 +298,7 @@ mod tests {
             "61m",
             "99999999999999999999s",
         ] {
-            parse_duration(bad).unwrap_err();
+            bad.parse::<Limit>().unwrap_err();
         }
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::millis;
 use super::inside::Dependency;
 use super::sample::Probe;
-use crate::spec::Budgets;
+use crate::spec::{Budgets, Limit};
 
 /// A figure that has a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ impl Budget {
 
 /// Returns the limits of `budgets` in milliseconds.
 pub(super) fn limits(budgets: &Budgets) -> BTreeMap<Budget, u64> {
-    let ms = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    let ms = |limit: Limit| u64::try_from(limit.0.as_millis()).unwrap_or(u64::MAX);
     BTreeMap::from([
         (
             Budget::NewConnectionOutage,

@@ -2,7 +2,6 @@
 //! started after 30 s more and is back 20 s later.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::budget::limits;
 use super::clock::Moment;
@@ -13,7 +12,7 @@ use super::history::{Covered, Delivery, Fate, History, How, Interruption, Kept, 
 use super::inside::{Dependency, Question};
 use super::observation::{Observation, Occurrence, Phase, ServerState};
 use super::sample::{Outcome, Probe, Sample};
-use crate::spec::Budgets;
+use crate::spec::{Budgets, Limit};
 use regent_load::Load;
 
 const MS: u64 = 1000;
@@ -115,17 +114,17 @@ fn run() -> RunRecord {
             .to_vec(),
         tester: Tester { cpu_share: 0.031 },
         budgets_ms: limits(&Budgets {
-            new_connection_outage: Duration::from_secs(2),
-            reused_connection_outage: Duration::from_secs(2),
-            read_outage: Duration::from_secs(3),
-            write_outage: Duration::from_secs(3),
-            watch_gap: Duration::from_secs(4),
-            hanging_requests: Duration::from_secs(9),
-            cluster_dns_silence: Duration::from_secs(3),
-            kubernetes_service_silence: Duration::from_secs(3),
-            pod_service_silence: Duration::from_secs(3),
-            pods_elsewhere: Duration::from_secs(40),
-            node_ready: Duration::from_secs(30),
+            new_connection_outage: Limit::seconds(2),
+            reused_connection_outage: Limit::seconds(2),
+            read_outage: Limit::seconds(3),
+            write_outage: Limit::seconds(3),
+            watch_gap: Limit::seconds(4),
+            hanging_requests: Limit::seconds(9),
+            cluster_dns_silence: Limit::seconds(3),
+            kubernetes_service_silence: Limit::seconds(3),
+            pod_service_silence: Limit::seconds(3),
+            pods_elsewhere: Limit::seconds(40),
+            node_ready: Limit::seconds(30),
         }),
         subject: Subject {
             versions: BTreeMap::from([pair("kubernetes", "1.35.4"), pair("regent", "0.1.0")]),

@@ -374,7 +374,7 @@ impl<'a> Run<'a> {
     /// The hold, at most: for a lost worker half as long again as its pods may take, to see by how much they miss it.
     fn longest_hold(&self) -> Duration {
         match self.record.workload {
-            Some(_) => self.site.plan.budgets.pods_elsewhere * 3 / 2,
+            Some(_) => self.site.plan.budgets.pods_elsewhere.0 * 3 / 2,
             None => self.scenario.hold,
         }
     }
