@@ -107,12 +107,11 @@ fn asked_meanwhile<T>(
         let asker = scope.spawn(|| -> std::result::Result<Duration, String> {
             let (mut last, mut gap) = (Instant::now(), Duration::ZERO);
             while !done.load(Ordering::Relaxed) {
-                let begun = Instant::now();
                 let ask = ["kubectl", "get", "--raw=/readyz", "--request-timeout=2s"];
                 let asked = program.regent(&ask).map_err(|error| error.to_string())?;
                 if asked.status.success() {
-                    // A process that is slow to start is no silence of the cluster's.
-                    gap = gap.max(begun.saturating_duration_since(last));
+                    // From answer to answer; a process that is slow to start counts with it.
+                    gap = gap.max(last.elapsed());
                     last = Instant::now();
                 }
             }

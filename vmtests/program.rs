@@ -128,12 +128,18 @@ impl Program {
         )
     }
 
-    /// Takes the cluster down: within seconds, whatever ran there for however long. Nothing is left.
-    pub fn down(&self) -> Seen {
+    /// Takes the cluster down; returns how long that took. Nothing is left.
+    pub fn down(&self) -> Result<Duration> {
         let begun = Instant::now();
         self.says(&["down"])?;
         let took = begun.elapsed();
         self.state.nothing_is_left()?;
+        Ok(took)
+    }
+
+    /// The same within seconds, whatever ran there for however long.
+    pub fn down_at_once(&self) -> Seen {
+        let took = self.down()?;
         expect(took < DOWN, format!("within {DOWN:?}, not {took:.1?}"))?;
         Ok(format!("{took:.1?}"))
     }

@@ -235,7 +235,7 @@ fn by_command(
     }
     let name = "case_down_time";
     let begun = begin(name);
-    count.end(name, show, begun, program.down());
+    count.end(name, show, begun, program.down_at_once());
     Ok(())
 }
 

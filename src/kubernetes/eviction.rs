@@ -1,8 +1,10 @@
 //! A node on its way out of the cluster: nothing new comes to it, and its pods leave as their disruption budgets allow.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, EvictParams, ListParams};
 use serde_json::json;
 
@@ -100,6 +102,19 @@ impl Kubernetes {
                 source: Box::new(source),
             }),
         }
+    }
+
+    /// Whether the `kubernetes` Service sends clients inside to the API server at an address.
+    pub async fn is_served_by(&self, address: Ipv4Addr) -> Result<bool, KubernetesError> {
+        let api: Api<EndpointSlice> = Api::namespaced(self.client(), "default");
+        let slice = api.get_opt("kubernetes").await;
+        let slice = slice.map_err(|source| KubernetesError::Request {
+            what: "show who serves it",
+            source: Box::new(source),
+        })?;
+        let endpoints = slice.into_iter().flat_map(|slice| slice.endpoints);
+        let mut addresses = endpoints.flat_map(|endpoint| endpoint.addresses);
+        Ok(addresses.any(|served| served == address.to_string()))
     }
 
     /// Asks for a pod to leave; returns why it may not now, where a disruption budget forbids it.

@@ -6,7 +6,7 @@ use crate::kubernetes::{Fate, Hosted, Kubernetes, Leaving};
 use crate::name::NodeName;
 use crate::plan::NodeRole;
 use crate::recipe::RecipeError;
-use crate::recipe::lookup::leaving;
+use crate::recipe::lookup::known;
 use crate::site::Site;
 
 /// A pod has 30 s to end if it says nothing else, and another one must be Ready before a disruption budget lets the next
@@ -53,7 +53,7 @@ pub(super) async fn drain(
         }
         tokio::time::sleep(PAUSE).await;
     }
-    withdraw(site, node).await?;
+    withdraw(site, kubernetes, node).await?;
     Ok(kubernetes.leave(node.as_str(), Leaving::Drained).await?)
 }
 
@@ -78,23 +78,38 @@ async fn asked(kubernetes: &Kubernetes, pod: &Hosted) -> Result<String, RecipeEr
 }
 
 /// Ends what others ask for on a control-plane node. Told to end, an API server takes itself out of the `kubernetes`
-/// Service, and the two others give up their leases; cut, all of that is missed until it runs out, 15 s later. etcd runs
-/// on: it is still a member.
+/// Service, and the two others give up their leases, all within a second; cut, they are missed until that runs out, 15 s
+/// later. An API server then waits for its watches to end, up to a minute: nobody waits for that. etcd runs on: it is still
+/// a member.
 const WITHDRAW: &str = r#"
 systemctl stop kubelet
-running=$(crictl ps --quiet --state Running --name '^kube-(apiserver|scheduler|controller-manager)$')
-[ -z "$running" ] || crictl stop --timeout 5 $running >/dev/null
+ctr() { /usr/bin/env ctr --namespace k8s.io "$@"; }
+named='labels."io.kubernetes.container.name"~="^kube-(apiserver|scheduler|controller-manager)$"'
+for container in $(ctr containers list --quiet "$named"); do
+    # One that has ended before has no task.
+    ctr tasks kill --signal SIGTERM "$container" 2>/dev/null || true
+done
 "#;
 
-async fn withdraw(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
-    let control_plane = leaving(site)
-        .iter()
-        .any(|leaving| leaving.name == *node && leaving.role == NodeRole::ControlPlane);
+/// An API server that cannot take itself out is taken out by the others when its lease ends, which is then waited for.
+const WITHDRAWN: Duration = Duration::from_secs(20);
+
+async fn withdraw(
+    site: &Site,
+    kubernetes: &Kubernetes,
+    node: &NodeName,
+) -> Result<(), RecipeError> {
+    let planned = known(site, node)?;
     match site.node(node) {
-        Some(session) if control_plane => {
+        Some(session) if planned.role == NodeRole::ControlPlane => {
             session.script(WITHDRAW).run().await?;
-            Ok(())
         }
-        _ => Ok(()),
+        _ => return Ok(()),
     }
+    let began = Instant::now();
+    // Whether it is out is of the cluster's clients inside; with the node it goes in any case.
+    while kubernetes.is_served_by(planned.address).await? && began.elapsed() < WITHDRAWN {
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
 }

@@ -51,7 +51,7 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("systemctl", include_str!("programs/systemctl")),
     ("systemd-run", include_str!("programs/systemd-run")),
 ];
-const NOTHING: [&str; 6] = ["crictl", "haproxy", "networkctl", "pkill", "sync", "sysctl"];
+const NOTHING: [&str; 5] = ["haproxy", "networkctl", "pkill", "sync", "sysctl"];
 
 /// A cluster's nodes, and what is left of them when regent dies.
 pub(super) struct Bench {
