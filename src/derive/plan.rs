@@ -206,7 +206,7 @@ fn node_files(plan: &Plan, node: &NodePlan) -> Vec<PlannedFile> {
     if node.role != NodeRole::LoadBalancer {
         let patches = plan.patches.iter().map(|(name, text)| PlannedFile {
             mode: 0o600,
-            ..file(&format!("{}/{name}", PATCHES), text.clone())
+            ..file(&format!("{PATCHES}/{name}"), text.clone())
         });
         files.extend(patches);
     }

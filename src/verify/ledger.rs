@@ -44,9 +44,10 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Whether the quorum read was done and nothing contradicts it.
+    /// Whether the quorum read was done, of the API and of etcd itself, and nothing contradicts it.
     pub fn sound(&self) -> bool {
         self.read
+            && self.etcd_read
             && self.lost == 0
             && self.altered.is_empty()
             && self.resurrected.is_empty()

@@ -267,7 +267,7 @@ impl From<RecipeError> for Failure {
                 Self::operation(error).hint(hint)
             }
             RecipeError::WouldLose { .. } => Self::usage(error).hint(
-                "nothing was changed; delete them if they are not needed, or put the node back into the file",
+                "the node is as it was; delete them if they are not needed, or put it back into the file",
             ),
             RecipeError::Drain { .. } => Self::operation(error).hint(
                 "the node still serves what is left; `regent up` goes on where this ended, and with the node back in the file takes it back",

@@ -99,7 +99,14 @@ fn every_write_is_entered_once() {
         write(4, Fate::Indeterminate("timeout".to_owned())),
         write(5, Fate::Indeterminate("closed".to_owned())),
     ];
-    let found = ledger(&history(writes, &[], &[1, 2, 4]), &[]);
+    let mut case = history(writes, &[], &[1, 2, 4]);
+    let keys = [1, 2, 4].map(|number| (format!("w-{number}"), number + 1000));
+    case.kept = vec![Kept {
+        member: None,
+        revision: 9,
+        keys: keys.into(),
+    }];
+    let found = ledger(&case, &[]);
     assert!(found.sound(), "{found:?}");
     assert_eq!(found.writes, 5);
     assert_eq!((found.acknowledged, found.rejected), (2, 1));
@@ -127,11 +134,13 @@ fn one_broken_promise_is_enough() {
     let name = || names(&[1]);
     let good = Ledger {
         read: true,
+        etcd_read: true,
         ..Ledger::default()
     };
     assert!(good.sound());
-    let broken: [fn(&mut Ledger, Vec<String>); 7] = [
+    let broken: [fn(&mut Ledger, Vec<String>); 8] = [
         |ledger, _| ledger.read = false,
+        |ledger, _| ledger.etcd_read = false,
         |ledger, _| ledger.lost = 1,
         |ledger, name| ledger.altered = name,
         |ledger, name| ledger.resurrected = name,
