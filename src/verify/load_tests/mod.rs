@@ -5,7 +5,7 @@ mod fake;
 use std::time::Duration;
 
 use regent_load::{
-    Clock, Fate, History, Load, Order, Outcome, Probe, Probes, Recording, Server, Stored,
+    Clock, Fate, History, Kept, Load, Order, Outcome, Probe, Probes, Recording, Server, Stored,
 };
 
 use self::fake::{Fake, Mood};
@@ -78,21 +78,28 @@ async fn bad(probes: &Probes, wanted: u64) {
 }
 
 fn history(fake: &Fake, recording: &Recording) -> History {
-    let stored = fake
-        .stored()
-        .into_iter()
-        .map(|(name, version, content)| Stored {
-            name,
-            version,
-            content,
-        });
+    let stored = fake.stored();
+    let keys = stored.iter();
+    let agreed = Kept {
+        member: None,
+        revision: 0,
+        keys: keys
+            .map(|(name, version, _)| (name.clone(), *version))
+            .collect(),
+    };
+    let stored = stored.into_iter();
+    let stored = stored.map(|(name, version, content)| Stored {
+        name,
+        version,
+        content,
+    });
     History {
         covered: recording.covered.clone(),
         writes: recording.writes.clone(),
         deliveries: recording.deliveries.clone(),
         interruptions: recording.interruptions.clone(),
         stored: Some(stored.collect()),
-        kept: Vec::new(),
+        kept: vec![agreed],
     }
 }
 
