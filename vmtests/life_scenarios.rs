@@ -44,8 +44,8 @@ spec:
   containers: [{name: pause, image: \"registry.k8s.io/pause:3.10.1\"}]
 ";
 
-/// A worker comes; it and a control-plane node go, pods first; the control-plane node comes back. The API answers
-/// throughout, and what was stored stays.
+/// A worker comes; it and a control-plane node go, pods first; the control-plane node comes back, and the first one is
+/// replaced. The API answers throughout.
 pub fn nodes_come_and_go(program: &Program) -> Seen {
     program.is_as_planned()?;
     let more = program.other_file("workers: { count: 1 }", "workers: { count: 2 }")?;
@@ -85,9 +85,18 @@ pub fn nodes_come_and_go(program: &Program) -> Seen {
     program.says(&["up"])?;
     let back = begun.elapsed();
     program.is_healthy()?;
+    // The first of all, whose CA the others were made with.
+    let replace = || {
+        let begun = Instant::now();
+        program.says(&["replace", "m1"])?;
+        Ok(begun.elapsed())
+    };
+    let (new, silent) = asked_meanwhile(program, replace)?;
+    program.is_healthy()?;
+    let gap = gap.max(silent);
     program.says(&["kubectl", "delete", "deployment,pdb", "app"])?;
     Ok(format!(
-        "m2 and w2 gone after {took:.1?}, unanswered for {gap:.1?} at most; m2 back after {back:.1?}"
+        "m2 and w2 gone after {took:.1?}, m2 back after {back:.1?}, m1 replaced after {new:.1?}; no answer for {gap:.1?} at most"
     ))
 }
 

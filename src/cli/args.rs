@@ -4,8 +4,8 @@ use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    completions, doctor, down, exec, init, kubeconfig, kubectl, lock, logs, node, plan, schema,
-    ssh, status, store, up, verify,
+    completions, doctor, down, exec, init, kubeconfig, kubectl, lock, logs, node, plan, replace,
+    schema, ssh, status, store, up, verify,
 };
 
 /// Turns one cluster.yaml into a running, highly available kubeadm cluster on libvirt nodes, and proves that it
@@ -96,6 +96,7 @@ pub enum Command {
     Ssh(ssh::Ssh),
     Logs(logs::Logs),
     Node(node::Node),
+    Replace(replace::Replace),
     Down(down::Down),
     Store(store::Store),
     Lock(lock::Lock),

@@ -22,6 +22,7 @@ mod lock;
 mod logs;
 mod node;
 mod plan;
+mod replace;
 mod schema;
 mod ssh;
 mod status;

@@ -1,6 +1,7 @@
 //! Nodes on their way out: what the file has no more, and what nobody planned.
 
 use super::{Action, Facts, Next, balance, control_plane};
+use crate::etcd::Member;
 use crate::kubernetes::{Leaving, NodeStatus};
 use crate::name::NodeName;
 use crate::plan::NodeRole;
@@ -28,10 +29,13 @@ pub(super) fn recorded(facts: &Facts<'_>, next: &mut Next) {
     };
     let (name, known) = (node.name.clone(), api.node(&node.name));
     let serves = |known: &NodeStatus| known.ready && known.leaving != Some(Leaving::Drained);
-    if known.is_some_and(serves) {
-        next.actions.push(Action::Drain(name));
-    } else if let Some(member) = etcd.member(node) {
+    let (serves, member) = (known.is_some_and(serves), etcd.member(node));
+    // Asked before its API server ends, which may be the only one.
+    let needed = |member: &&Member| !serves || etcd.can_lose(member).is_err();
+    if let Some(member) = member.filter(needed) {
         control_plane::forget(facts, next, name, member);
+    } else if serves {
+        next.actions.push(Action::Drain(name));
     } else if facts.world.domains.contains_key(&node.name) {
         next.actions.push(Action::Remove(name));
     } else {
@@ -178,21 +182,29 @@ mod tests {
     /// The arithmetic is etcd's: with a member that is silent, the quorum of who stays does not answer.
     #[test]
     fn a_quorum_is_not_given_away() {
-        let (recorded, mut world) = cluster(3, 0);
-        world.checks.clear();
-        world.run.waited = true;
-        world.etcd.statuses.remove(&name("m1"));
-        known(&mut world, "m3").leaving = Some(Leaving::Drained);
-        let wanted = planned(2, 0);
-        configured(&mut world, &wanted);
-        let said = next(&wanted, Some(&recorded), &world);
-        assert_eq!(said.actions, []);
-        let refusal = said.refusals[0].to_string();
         let arithmetic = "of the other 2 voting members 1 answer, and 2 must";
-        assert!(
-            refusal.starts_with("m3: ") && refusal.contains(arithmetic),
-            "{refusal}"
-        );
+        for (from, to, silent, goes, why) in [
+            (3, 2, Some("m1"), "m3", arithmetic),
+            (1, 0, None, "m1", "it is etcd's only voting member"),
+        ] {
+            // Before and after it was drained.
+            for leaving in [None, Some(Leaving::Drained)] {
+                let (recorded, mut world) = cluster(from, 0);
+                world.checks.clear();
+                world.run.waited = true;
+                if let Some(silent) = silent {
+                    world.etcd.statuses.remove(&name(silent));
+                }
+                known(&mut world, goes).leaving = leaving;
+                let wanted = planned(to, 0);
+                configured(&mut world, &wanted);
+                let said = next(&wanted, Some(&recorded), &world);
+                assert_eq!(said.actions, []);
+                let refusal = said.refusals[0].to_string();
+                let of = refusal.starts_with(&format!("{goes}: "));
+                assert!(of && refusal.contains(why), "{refusal}");
+            }
+        }
     }
 
     /// Without the member on it there is no quorum, whatever the file says: it starts, and goes afterwards.

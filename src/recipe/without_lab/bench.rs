@@ -30,7 +30,7 @@ use crate::node::sshd::Sshd;
 use crate::plan::{ImageArchive, NodePlan, Plan};
 use crate::provider::memory::Memory;
 use crate::provider::{DomainState, Fault, Provider as _};
-use crate::recipe::{Outcome, RecipeError, up};
+use crate::recipe::{Outcome, RecipeError, replace, up};
 use crate::site::Site;
 use crate::spec::{ClusterSpec, Driver};
 use crate::store::Sha256;
@@ -185,6 +185,11 @@ impl Bench {
         self.bring(self.site()).await
     }
 
+    pub(super) async fn replace(&self, node: &str) -> Result<(), RecipeError> {
+        let site = self.site();
+        Box::pin(replace(&site, &image(), &node.parse().unwrap())).await
+    }
+
     /// `up` to the plan that has all nodes but these.
     pub(super) async fn up_without(&self, nodes: &[&str]) -> Result<Outcome, RecipeError> {
         let mut site = self.site();
@@ -204,13 +209,7 @@ impl Bench {
     }
 
     async fn bring(&self, site: Site) -> Result<Outcome, RecipeError> {
-        let image = NodeImage {
-            root: "/".into(),
-            containerd: "/".into(),
-            machine: None,
-            parts: Vec::new(),
-        };
-        Box::pin(up(&site, &image)).await
+        Box::pin(up(&site, &image())).await
     }
 
     /// `up`, by a regent that is killed when the nodes have been given so many commands: none, or what it said where it was
@@ -225,6 +224,16 @@ impl Bench {
             told = self.up() => Some(told),
             _ = given.wait_for(|given| *given >= end) => None,
         }
+    }
+}
+
+/// What nodes in memory boot.
+fn image() -> NodeImage {
+    NodeImage {
+        root: "/".into(),
+        containerd: "/".into(),
+        machine: None,
+        parts: Vec::new(),
     }
 }
 

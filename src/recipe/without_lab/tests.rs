@@ -339,6 +339,41 @@ fn nodes_come_and_go() {
     });
 }
 
+/// A new node comes in the place of a sick one, also of the first; the last copy of etcd's data stays.
+#[test]
+fn nodes_are_replaced() {
+    on_threads(async {
+        let bench = Bench::new(3, 1);
+        bench.up().await.unwrap();
+        let cluster = bench.truth.cluster();
+        let member = |node: &str| {
+            let mut members = bench.truth.members().into_iter();
+            members.find(|member| member.node == node).unwrap().id
+        };
+        for node in ["m1", "m3"] {
+            let before = member(node);
+            bench.replace(node).await.unwrap();
+            assert_ne!(member(node), before, "{node} is the old one");
+            assert_healthy(&bench, "a node was replaced").await;
+        }
+        bench.replace("w1").await.unwrap();
+        assert_eq!(bench.truth.cluster(), cluster);
+        assert_eq!(bench.truth.members().len(), 3);
+        let told = bench.replace("lb1").await.unwrap_err().to_string();
+        assert!(told.contains("the only load balancer"), "{told}");
+        // Who is off is started first: the quorum needs it.
+        bench.cut("m2").await;
+        bench.replace("m3").await.unwrap();
+        assert_healthy(&bench, "a node was replaced while another was off").await;
+
+        let only = Bench::new(1, 0);
+        only.up().await.unwrap();
+        let told = only.replace("m1").await.unwrap_err().to_string();
+        assert!(told.contains("etcd's only voting member"), "{told}");
+        assert_healthy(&only, "the only node was to be replaced").await;
+    });
+}
+
 /// Pods that may not leave keep their node, which is used as before once the file has it again.
 #[test]
 fn a_drain_that_is_forbidden_is_taken_back() {
