@@ -5,9 +5,28 @@ use crate::name::NodeName;
 use crate::plan::NodeRole;
 use crate::recipe::act::Run;
 use crate::recipe::lookup::planned;
-use crate::recipe::up::{drive, recorded, up};
-use crate::recipe::{RecipeError, Refusal};
+use crate::recipe::up::{Worked, drive, recorded, up};
+use crate::recipe::world::World;
+use crate::recipe::{Action, RecipeError, Refusal};
 use crate::site::Site;
+
+/// A site that a node leaves to come back. What the cluster lacks without it, the new one brings: nothing waits for that
+/// meanwhile.
+struct Leaving<'a>(Run<'a>);
+
+impl Worked for Leaving<'_> {
+    async fn look(&self) -> Result<World, RecipeError> {
+        let mut world = self.0.look().await?;
+        for check in &mut world.checks {
+            check.missing = None;
+        }
+        Ok(world)
+    }
+
+    async fn act(&self, action: &Action) -> Result<(), RecipeError> {
+        self.0.act(action).await
+    }
+}
 
 /// Has a node leave as one that the file has no more, with its disk, and then makes it anew. Killed in between, `up` makes
 /// what is missing. Runs on the lab's runtime.
@@ -25,7 +44,8 @@ pub async fn replace(site: &Site, image: &NodeImage, node: &NodeName) -> Result<
     let mut without = site.clone();
     without.plan.nodes.retain(|kept| kept.name != *node);
     let recorded = recorded(site)?;
-    drive(&without.plan, recorded.as_ref(), &Run::new(&without, image)).await?;
+    let leaving = Leaving(Run::new(&without, image));
+    drive(&without.plan, recorded.as_ref(), &leaving).await?;
     up(site, image).await?;
     Ok(())
 }
