@@ -117,10 +117,7 @@ impl<'a> Run<'a> {
                 let kubernetes = self.kubernetes().await.ok();
                 membership::remove(site, kubernetes.as_ref(), node).await
             }
-            Action::Drain(node) => {
-                let kubernetes = Kubernetes::connect_to_evict(&site.kubeconfig()).await?;
-                drain::drain(site, &kubernetes, node).await
-            }
+            Action::Drain(node) => drain::drain(site, &self.kubernetes().await?, node).await,
             Action::Stay(node) => Ok(self.kubernetes().await?.stay(node.as_str()).await?),
             Action::Connectivity => connectivity::prove(site).await,
             Action::Authority(node) => control_plane::make_authority(site, node).await,

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::kubernetes::{Fate, Hosted, Kubernetes, Leaving};
+use crate::event::chain;
+use crate::kubernetes::{Fate, Hosted, Kubernetes, KubernetesError, Leaving, NodeStatus};
 use crate::name::NodeName;
 use crate::plan::NodeRole;
 use crate::recipe::RecipeError;
@@ -22,26 +23,30 @@ pub(super) async fn drain(
     kubernetes: &Kubernetes,
     node: &NodeName,
 ) -> Result<(), RecipeError> {
-    let lost: Vec<_> = kubernetes.hosted(node.as_str()).await?;
-    let lost: Vec<_> = lost.iter().filter(|pod| pod.fate == Fate::Lost).collect();
+    let pods = kubernetes.hosted(node.as_str()).await?;
+    let lost = pods.iter().filter(|pod| pod.fate == Fate::Lost);
+    let lost: Vec<_> = lost.map(ToString::to_string).collect();
     if !lost.is_empty() {
         return Err(RecipeError::WouldLose {
             node: node.clone(),
-            pods: lost.into_iter().map(ToString::to_string).collect(),
+            pods: lost,
         });
     }
     kubernetes.leave(node.as_str(), Leaving::Draining).await?;
+    let evicting = Kubernetes::connect_to_evict(&site.kubeconfig()).await?;
     let began = Instant::now();
     loop {
-        let left = evict(kubernetes, node).await?;
+        // A question that the API did not answer is asked again.
+        let left = match evict(&evicting, node).await {
+            Ok(left) => left,
+            Err(error) => vec![chain(&error)],
+        };
         if left.is_empty() {
             break;
         }
         let nodes = kubernetes.nodes().await?;
-        if !nodes
-            .iter()
-            .any(|known| known.name == node.as_str() && known.ready)
-        {
+        let ready = |known: &NodeStatus| known.name == node.as_str() && known.ready;
+        if !nodes.iter().any(ready) {
             return Ok(());
         }
         if began.elapsed() > DRAINED {
@@ -58,7 +63,7 @@ pub(super) async fn drain(
 }
 
 /// Asks every pod to leave that is still there; returns those, each with what is known of why.
-async fn evict(kubernetes: &Kubernetes, node: &NodeName) -> Result<Vec<String>, RecipeError> {
+async fn evict(kubernetes: &Kubernetes, node: &NodeName) -> Result<Vec<String>, KubernetesError> {
     let mut left = Vec::new();
     for pod in kubernetes.hosted(node.as_str()).await? {
         match pod.fate {
@@ -70,7 +75,7 @@ async fn evict(kubernetes: &Kubernetes, node: &NodeName) -> Result<Vec<String>, 
     Ok(left)
 }
 
-async fn asked(kubernetes: &Kubernetes, pod: &Hosted) -> Result<String, RecipeError> {
+async fn asked(kubernetes: &Kubernetes, pod: &Hosted) -> Result<String, KubernetesError> {
     Ok(match kubernetes.evict(pod).await? {
         None => format!("{pod} was asked to leave"),
         Some(why) => format!("{pod} may not leave: {why}"),

@@ -32,14 +32,33 @@ impl Worked for Leaving<'_> {
 /// what is missing. Runs on the lab's runtime.
 ///
 /// # Errors
-/// When the node is needed: by its pods' disruption budgets, by etcd's quorum, as the only load balancer.
+/// When the node is needed: by its pods' disruption budgets, by etcd's quorum, as a load balancer.
 pub async fn replace(site: &Site, image: &NodeImage, node: &NodeName) -> Result<(), RecipeError> {
-    if planned(site, node)?.role == NodeRole::LoadBalancer {
-        return Err(RecipeError::Refused(vec![Refusal {
+    let role = planned(site, node)?.role;
+    let others = site.plan.nodes.iter().filter(|other| other.role == role);
+    let only = others.count() == 1;
+    let refused = |seen: &str, mend: String| {
+        Err(RecipeError::Refused(vec![Refusal {
             node: Some(node.clone()),
-            seen: "it is the only load balancer, and nobody reaches the API without it".to_owned(),
-            mend: format!("`regent node cut {node}` and `regent up` boot it anew, from its disk"),
-        }]));
+            seen: seen.to_owned(),
+            mend,
+        }]))
+    };
+    match role {
+        NodeRole::LoadBalancer => {
+            return refused(
+                "nobody reaches the API without a load balancer",
+                format!("`regent node cut {node}` and `regent up` boot it anew, from its disk"),
+            );
+        }
+        NodeRole::ControlPlane if only => {
+            return refused(
+                "it has the only copy of the cluster's data",
+                "have more control-plane nodes in the file, then `regent up`, then replace it"
+                    .to_owned(),
+            );
+        }
+        _ => {}
     }
     let mut without = site.clone();
     without.plan.nodes.retain(|kept| kept.name != *node);

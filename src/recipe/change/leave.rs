@@ -1,6 +1,6 @@
 //! Nodes on their way out: what the file has no more, and what nobody planned.
 
-use super::{Action, Facts, Next, balance, control_plane};
+use super::{Action, Facts, Next, Refusal, balance, control_plane};
 use crate::etcd::Member;
 use crate::kubernetes::{Leaving, NodeStatus};
 use crate::name::NodeName;
@@ -10,6 +10,10 @@ use crate::provider::DomainState;
 /// Who is in the file no more goes, one after the other: its pods first, then its member, itself, and its Node. One that
 /// is not ready has nobody who could end its pods; it is off for certain before its Node goes and others take its place.
 pub(super) fn recorded(facts: &Facts<'_>, next: &mut Next) {
+    if let Some(refusal) = last_copy(facts) {
+        next.refusals.push(refusal);
+        return;
+    }
     let (Some(api), etcd) = (facts.world.api.seen(), &facts.world.etcd) else {
         return;
     };
@@ -41,6 +45,23 @@ pub(super) fn recorded(facts: &Facts<'_>, next: &mut Next) {
     } else {
         next.actions.push(Action::DeleteNode(name));
     }
+}
+
+/// Without a control-plane node that stays and has the cluster's data, those that are to go may have the last copy of it.
+fn last_copy(facts: &Facts<'_>) -> Option<Refusal> {
+    let going = facts
+        .leaving()
+        .filter(|node| node.role == NodeRole::ControlPlane);
+    let mut going: Vec<_> = going.map(|node| node.name.as_str()).collect();
+    going.sort_unstable();
+    (facts.sound().is_none() && !going.is_empty()).then(|| Refusal {
+        node: None,
+        seen: format!(
+            "no control-plane node that stays has the cluster's data, and {}, which the file has no more, may have it",
+            going.join(", ")
+        ),
+        mend: "put them back into the file, then `regent up`; they can go when the others are members".to_owned(),
+    })
 }
 
 /// Control-plane nodes that are to go and are off, while etcd cannot do without them.
@@ -88,7 +109,7 @@ pub(super) fn unwanted(facts: &Facts<'_>, next: &mut Next) {
 mod tests {
     use super::*;
     use crate::plan::Plan;
-    use crate::recipe::change::tests::{cluster, name, planned};
+    use crate::recipe::change::tests::{blank, cluster, name, planned};
     use crate::recipe::change::{next, preview};
     use crate::recipe::fingerprint;
     use crate::recipe::world::{Api, Inside, World};
@@ -179,31 +200,50 @@ mod tests {
         assert_eq!(said.actions, [Action::Stay(name("w2"))]);
     }
 
+    /// A disk that is lost with the file's last control-plane nodes is brought back by those that were to go.
+    #[test]
+    fn the_last_copy_does_not_go() {
+        let (recorded, mut world) = cluster(3, 0);
+        let wanted = planned(1, 0);
+        configured(&mut world, &wanted);
+        blank(&mut world, "m1");
+        let m1 = wanted.control_plane().next().unwrap();
+        let peer = crate::etcd::peer_url(m1.address);
+        let members = world.etcd.members.as_mut().unwrap();
+        members.retain(|member| member.peer != peer);
+        let Api::Answers(api) = &mut world.api else {
+            panic!("no API")
+        };
+        api.nodes.retain(|known| known.name != "m1");
+        let said = next(&wanted, Some(&recorded), &world);
+        assert_eq!(said.actions, []);
+        let refusal = said.refusals[0].to_string();
+        assert!(
+            refusal.contains("m2, m3, which the file has no more"),
+            "{refusal}"
+        );
+    }
+
     /// The arithmetic is etcd's: with a member that is silent, the quorum of who stays does not answer.
     #[test]
     fn a_quorum_is_not_given_away() {
         let arithmetic = "of the other 2 voting members 1 answer, and 2 must";
-        for (from, to, silent, goes, why) in [
-            (3, 2, Some("m1"), "m3", arithmetic),
-            (1, 0, None, "m1", "it is etcd's only voting member"),
-        ] {
-            // Before and after it was drained.
-            for leaving in [None, Some(Leaving::Drained)] {
-                let (recorded, mut world) = cluster(from, 0);
-                world.checks.clear();
-                world.run.waited = true;
-                if let Some(silent) = silent {
-                    world.etcd.statuses.remove(&name(silent));
-                }
-                known(&mut world, goes).leaving = leaving;
-                let wanted = planned(to, 0);
-                configured(&mut world, &wanted);
-                let said = next(&wanted, Some(&recorded), &world);
-                assert_eq!(said.actions, []);
-                let refusal = said.refusals[0].to_string();
-                let of = refusal.starts_with(&format!("{goes}: "));
-                assert!(of && refusal.contains(why), "{refusal}");
-            }
+        // Before and after it was drained.
+        for leaving in [None, Some(Leaving::Drained)] {
+            let (recorded, mut world) = cluster(3, 0);
+            world.checks.clear();
+            world.run.waited = true;
+            world.etcd.statuses.remove(&name("m1"));
+            known(&mut world, "m3").leaving = leaving;
+            let wanted = planned(2, 0);
+            configured(&mut world, &wanted);
+            let said = next(&wanted, Some(&recorded), &world);
+            assert_eq!(said.actions, []);
+            let refusal = said.refusals[0].to_string();
+            assert!(
+                refusal.starts_with("m3: ") && refusal.contains(arithmetic),
+                "{refusal}"
+            );
         }
     }
 

@@ -149,6 +149,29 @@ proptest! {
         assert_healthy(&model);
     }
 
+    /// Nodes are to go from a cluster that is damaged, regent and nodes die meanwhile: no data goes that is needed.
+    #[test]
+    fn nodes_go_from_any_cluster(
+        (from, to) in prop_oneof![Just(((3, 1), (1, 1))), Just(((3, 0), (2, 0))), Just(((5, 1), (3, 0)))],
+        damages in prop::collection::vec((any::<Damage>(), any::<Index>()), 0..4),
+        kills in kills(),
+    ) {
+        let mut model = Model::new(&with_images(from.0, from.1));
+        up(&model).unwrap();
+        for (damage, node) in damages {
+            model.damage(damage, node);
+        }
+        model.recorded = Some(std::mem::replace(&mut model.plan, with_images(to.0, to.1)));
+        model.kill(kills);
+        match up_again(&model) {
+            Ok(_) => assert_healthy(&model),
+            Err(error @ RecipeError::NotConverging { .. }) => {
+                prop_assert!(false, "{error}\n{}", model.trace());
+            }
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
+        }
+    }
+
     /// A running cluster is damaged, regent and nodes die while it is mended.
     #[test]
     fn any_damage_is_mended_or_named(

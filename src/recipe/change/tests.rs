@@ -48,7 +48,7 @@ fn change(world: &mut World, node: &str, change: impl FnOnce(&mut Guest)) {
 }
 
 /// As after `kubeadm reset`, or on a new disk.
-fn blank(world: &mut World, node: &str) {
+pub(super) fn blank(world: &mut World, node: &str) {
     change(world, node, |guest| {
         (guest.kubeadm, guest.kubelet, guest.ca) = Default::default();
     });

@@ -318,7 +318,7 @@ fn nodes_come_and_go() {
         // Killed a little later each time, until it comes to its end.
         let mut commands = 1;
         while bench.killed_without(&["m3", "w2"], commands).await {
-            commands += 2;
+            commands += 4;
             assert!(commands < 200, "it does not come to an end");
         }
         let steps = bench.steps();
@@ -360,7 +360,7 @@ fn nodes_are_replaced() {
         assert_eq!(bench.truth.cluster(), cluster);
         assert_eq!(bench.truth.members().len(), 3);
         let told = bench.replace("lb1").await.unwrap_err().to_string();
-        assert!(told.contains("the only load balancer"), "{told}");
+        assert!(told.contains("without a load balancer"), "{told}");
         // Who is off is started first: the quorum needs it.
         bench.cut("m2").await;
         bench.replace("m3").await.unwrap();
@@ -369,7 +369,7 @@ fn nodes_are_replaced() {
         let only = Bench::new(1, 0);
         only.up().await.unwrap();
         let told = only.replace("m1").await.unwrap_err().to_string();
-        assert!(told.contains("etcd's only voting member"), "{told}");
+        assert!(told.contains("the only copy"), "{told}");
         assert_healthy(&only, "the only node was to be replaced").await;
     });
 }
