@@ -20,9 +20,9 @@ use k8s_openapi::api::coordination::v1 as coordination;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Resource};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use sha2::{Digest, Sha256};
 
 use crate::name::NodeName;
+use crate::sha256::Sha256;
 
 /// A connection to the API server that did not answer within this time is dead: the load balancer drops sessions
 /// to a dead control-plane node after 1 to 2 s, and kube's own default is to wait for ever.
@@ -425,10 +425,7 @@ pub fn examine(path: &Utf8Path, endpoint: &str) -> Result<String, String> {
     if certificate_ended(text.as_bytes()) {
         return Err("its client certificate has ended, or is none".to_owned());
     }
-    Ok(Sha256::digest(&ca)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(Sha256::of(&ca).to_string())
 }
 
 /// Whether the client certificate of a kubeconfig has ended, or is none.

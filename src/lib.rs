@@ -30,6 +30,7 @@
 //! * [`ops`] has the use cases: opens the lab, holds it as strongly as it takes, runs.
 //! * [`yaml`] is the only door to YAML; [`mod@file`] reads and writes regent's own files.
 //! * [`event`] is the one language between all of these and what shows them.
+//! * [`program`] finds the programs that others start.
 //! * [`cli`] is the only place that prints.
 
 pub mod beside;
@@ -48,9 +49,11 @@ pub mod name;
 pub mod node;
 pub mod ops;
 pub mod plan;
+pub mod program;
 pub mod provider;
 pub mod recipe;
 pub mod render;
+mod sha256;
 pub mod site;
 pub mod spec;
 pub mod store;

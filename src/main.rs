@@ -4,7 +4,7 @@ use tracing_subscriber::EnvFilter;
 
 fn main() {
     regent::machine::set_umask();
-    regent::machine::complete_path();
+    regent::program::complete_path();
     // Fails only when a provider is installed already, and then there is one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     tracing_subscriber::fmt()

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use crate::plan::{MacAddress, Uuid};
+use crate::sha256::hex;
 
 /// Hashes a purpose and a cluster's, and perhaps a node's, name. No name has a NUL in it, so no two inputs meet.
 fn hash(purpose: &str, parts: &[&str]) -> [u8; 32] {
@@ -30,8 +31,7 @@ pub(super) fn uuid(parts: &[&str]) -> Uuid {
 /// Returns the bridge's interface name: `rg` and 10 hexadecimal digits, 12 of the 15 characters that Linux allows.
 pub(super) fn bridge(cluster: &str) -> String {
     let digest = hash("bridge", &[cluster]);
-    let digits: String = digest[..5].iter().map(|b| format!("{b:02x}")).collect();
-    format!("rg{digits}")
+    format!("rg{}", hex(&digest[..5]))
 }
 
 /// The MAC addresses of one cluster, no two the same.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::embedded;
 use super::lock::LockedGo;
+use crate::program;
 use crate::store::{
     Build, BuildError, Builder, Derivation, Encoding, FileError, Lane, Sandboxed, Tool, at,
 };
@@ -50,7 +51,7 @@ impl Builder for GoToolchain {
             "golang.org/toolchain@v0.0.1-go{}.linux-amd64",
             self.0.version
         );
-        let go = crate::store::find_program(GO.program).unwrap_or(GO.program.into());
+        let go = program::find(GO.program).unwrap_or(GO.program.into());
         let command = build
             .command(go)
             .args(["mod", "download", "-modcacherw", "-json", &module])

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::facts;
 use super::guest::{Guests, guests};
+use crate::program;
 use crate::spec::Machine;
 
 /// What was looked at, and what was found.
@@ -272,8 +273,8 @@ fn kmsg() -> Finding {
 }
 
 fn program_finding(program: &str, package: &str, needed: bool) -> Finding {
-    let state = match find_program(program) {
-        Some(path) => fine(path.display().to_string()),
+    let state = match program::find(program) {
+        Some(path) => fine(path.to_string()),
         None => {
             let what = format!("`{program}` is not installed");
             let mend = format!("apt-get install {package}");
@@ -306,35 +307,6 @@ fn virtual_machines(state: &Utf8Path) -> Finding {
         ),
     };
     finding("virtual machines", state)
-}
-
-/// Where system programs are, also where a user's `PATH` does not say so: after `su`, Debian's lacks the half of them.
-const SYSTEM: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-
-/// Where programs are looked for.
-fn search_path() -> impl Iterator<Item = PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let users: Vec<_> = std::env::split_paths(&path).collect();
-    let system = SYSTEM.map(PathBuf::from).into_iter();
-    let system: Vec<_> = system.filter(|dir| !users.contains(dir)).collect();
-    users.into_iter().chain(system)
-}
-
-/// Has all that this process starts find system programs, whatever the user's `PATH` is. To be called before there is a
-/// second thread.
-#[expect(unsafe_code, reason = "the environment is the process's")]
-pub fn complete_path() {
-    if let Ok(path) = std::env::join_paths(search_path()) {
-        // SAFETY: nobody else reads or writes the environment, since there is no other thread.
-        unsafe { std::env::set_var("PATH", path) };
-    }
-}
-
-/// Where a program is.
-pub(super) fn find_program(program: &str) -> Option<PathBuf> {
-    search_path()
-        .map(|dir| dir.join(program))
-        .find(|candidate| candidate.is_file())
 }
 
 fn libvirt_driver_finding(name: &str, package: &str) -> Finding {

@@ -7,15 +7,16 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::examine::{find_program, libvirt_driver};
+use super::examine::libvirt_driver;
 use super::facts;
 use crate::file::{self, ReadError};
+use crate::program;
 use crate::render::libvirt::Accelerator;
 use crate::spec::{Driver, DriverDecision};
 
@@ -131,7 +132,7 @@ pub fn accelerator(
 
 /// Returns what is wrong with emulation by the installed QEMU, if something is known to be.
 pub fn emulation_doubt() -> Option<String> {
-    let version = version(&find_program(&qemu())?)?;
+    let version = version(&program::find(&qemu())?)?;
     let (major, _) = facts::qemu_version(&version)?;
     (major < 10).then(|| {
         format!("{version} is installed; 7.2 was seen to emulate a processor on which Linux panics, 10.0 works")
@@ -140,7 +141,7 @@ pub fn emulation_doubt() -> Option<String> {
 
 /// What a trial needs.
 struct Equipment {
-    qemu: PathBuf,
+    qemu: Utf8PathBuf,
     version: String,
 }
 
@@ -153,8 +154,8 @@ impl Equipment {
         }
         let program = qemu();
         let lacking = |what: &str| Guests::Lacking(format!("{what} is not installed"));
-        let qemu = find_program(&program).ok_or_else(|| lacking(&program))?;
-        find_program("qemu-img").ok_or_else(|| lacking("qemu-img"))?;
+        let qemu = program::find(&program).ok_or_else(|| lacking(&program))?;
+        program::find("qemu-img").ok_or_else(|| lacking("qemu-img"))?;
         libvirt_driver("qemu").ok_or_else(|| lacking("libvirt's qemu driver"))?;
         let version = version(&qemu)
             .ok_or_else(|| Guests::DoNot(format!("{program} does not tell its version")))?;
@@ -248,7 +249,7 @@ fn qemu() -> String {
     format!("qemu-system-{}", std::env::consts::ARCH)
 }
 
-fn version(qemu: &Path) -> Option<String> {
+fn version(qemu: &Utf8Path) -> Option<String> {
     let output = Command::new(qemu).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().next()?;

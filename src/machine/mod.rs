@@ -7,6 +7,6 @@ mod guest;
 
 pub use environment::set_umask;
 pub(crate) use environment::{proxies, restore_umask};
-pub use examine::{Finding, State, complete_path, examine, for_labs, for_machines, overlay};
+pub use examine::{Finding, State, examine, for_labs, for_machines, overlay};
 pub(crate) use guest::WORD;
 pub use guest::{Guests, TRIAL, accelerator, emulation_doubt, guests, try_guest};

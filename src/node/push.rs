@@ -1,10 +1,10 @@
 //! Files put on a node, each atomically, all in one go.
 
 use camino::Utf8PathBuf;
-use sha2::{Digest, Sha256};
 
 use super::command::quote;
 use super::{Command, Node, NodeError};
+use crate::sha256::Sha256;
 
 /// A file to put on a node. Owner and group root.
 #[derive(Clone, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Node {
                     path: file.path.clone(),
                 });
             }
-            let (mode, size, sum) = (file.mode, file.content.len(), hex(&file.content));
+            let (mode, size, sum) = (file.mode, file.content.len(), Sha256::of(&file.content));
             line.push_str(&format!(" {path} {mode:o} {size} {sum}"));
             content.extend_from_slice(&file.content);
         }
@@ -109,11 +109,4 @@ impl Node {
             .await?;
         Ok(())
     }
-}
-
-pub(super) fn hex(content: &[u8]) -> String {
-    Sha256::digest(content)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use futures::future::try_join_all;
-use sha2::{Digest, Sha256};
 
 use crate::kubernetes;
 use crate::name::NodeName;
@@ -16,6 +15,7 @@ use crate::recipe::world::{CONTROL_PLANE, DERIVED, STATIC_PODS};
 use crate::recipe::{RecipeError, membership};
 use crate::render;
 use crate::render::kubeadm::{CertificateKey, InitSecrets, JoinSecrets, Token};
+use crate::sha256::Sha256;
 use crate::site::Site;
 use crate::spec::CertificateMode;
 
@@ -348,11 +348,6 @@ async fn join_secrets(
 fn public_key_hash(pem: &[u8]) -> Result<String, String> {
     let (_, pem) = x509_parser::pem::parse_x509_pem(pem).map_err(|error| error.to_string())?;
     let certificate = pem.parse_x509().map_err(|error| error.to_string())?;
-    let hash = Sha256::digest(certificate.tbs_certificate.subject_pki.raw);
-    Ok(format!(
-        "sha256:{}",
-        hash.iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    ))
+    let hash = Sha256::of(certificate.tbs_certificate.subject_pki.raw);
+    Ok(format!("sha256:{hash}"))
 }

@@ -1,35 +1,30 @@
 //! Fingerprints of what was written, kept where it was written, so that a later look knows whether it is still so.
 
-use sha2::{Digest, Sha256};
-
 use crate::plan::NodePlan;
+use crate::sha256::Sha256;
 
 /// Returns the fingerprint of a node's planned files: SHA-256 over path, mode and content, each with its length.
 pub(super) fn of_node(node: &NodePlan) -> String {
-    let mut hash = Sha256::new();
+    let mut all = Vec::new();
     for file in &node.files {
-        feed(&mut hash, file.path.as_str());
-        hash.update(file.mode.to_be_bytes());
-        feed(&mut hash, &file.content);
+        feed(&mut all, file.path.as_str());
+        all.extend(file.mode.to_be_bytes());
+        feed(&mut all, &file.content);
     }
-    hex(&hash.finalize())
+    Sha256::of(&all).to_string()
 }
 
 /// Returns the fingerprint of a list of manifests.
 pub(super) fn of_manifests(manifests: &[(String, String)]) -> String {
-    let mut hash = Sha256::new();
+    let mut all = Vec::new();
     for (name, text) in manifests {
-        feed(&mut hash, name);
-        feed(&mut hash, text);
+        feed(&mut all, name);
+        feed(&mut all, text);
     }
-    hex(&hash.finalize())
+    Sha256::of(&all).to_string()
 }
 
-fn feed(hash: &mut Sha256, text: &str) {
-    hash.update((text.len() as u64).to_be_bytes());
-    hash.update(text.as_bytes());
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn feed(all: &mut Vec<u8>, text: &str) {
+    all.extend((text.len() as u64).to_be_bytes());
+    all.extend(text.as_bytes());
 }

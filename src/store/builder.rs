@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::error::BuildError;
 use super::{Derivation, Encoding, Lane, Sandboxed, StoreError};
+use crate::program;
 
 /// How to build an output. Pure data: equal encodings build equal outputs.
 pub trait Builder: fmt::Debug + Send + Sync {
@@ -94,7 +95,7 @@ impl Tool {
             found,
             mend: self.mend,
         };
-        let Some(path) = find_program(self.program) else {
+        let Some(path) = program::find(self.program) else {
             return Err(missing("is not installed".into()));
         };
         let Some(oldest) = self.oldest_go else {
@@ -115,18 +116,6 @@ impl Tool {
             ))),
         }
     }
-}
-
-/// Finds a program on the `PATH`, where system programs are, and where Go's own archive is unpacked.
-pub(crate) fn find_program(program: &str) -> Option<Utf8PathBuf> {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let places = path
-        .split(':')
-        .filter(|place| place.starts_with('/'))
-        .chain(["/usr/sbin", "/sbin", "/usr/local/go/bin"]);
-    places
-        .map(|place| Utf8Path::new(place).join(program))
-        .find(|file| file.is_file())
 }
 
 /// The version in `go version go1.26.8 linux/amd64`, or in `…go1.27rc1…`.

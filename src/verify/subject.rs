@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest, Sha256};
-
 use super::api::Api;
 use super::etcd::Etcd;
 use super::evidence::Subject;
+use crate::sha256::Sha256;
 use crate::site::Site;
 
 /// Among the versions, what ran the processors of virtual machines.
@@ -92,6 +91,5 @@ async fn images(api: &Api) -> BTreeMap<String, String> {
 
 /// Returns the SHA-256 of a text, in hexadecimal digits.
 pub(super) fn digest(text: &str) -> String {
-    let bytes = Sha256::digest(text.as_bytes());
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::of(text.as_bytes()).to_string()
 }

@@ -1,5 +1,6 @@
 //! What a joining node must know. Short-lived, kept in memory only.
 
+use crate::sha256::hex;
 use std::fmt;
 use std::io;
 use std::str::FromStr;
@@ -86,10 +87,7 @@ impl InitSecrets {
             letters.extend(fair.map(|byte| char::from(ALPHABET[usize::from(byte % 36)])));
         }
         let token = Token(format!("{}.{}", &letters[..6], &letters[6..22]));
-        let key = bytes(random)?
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let key = hex(&bytes(random)?);
         Ok(Self {
             token,
             certificate_key: CertificateKey(key),

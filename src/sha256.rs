@@ -1,4 +1,4 @@
-//! SHA-256, as a value and as a stream.
+//! SHA-256, as a value and as a stream; hexadecimal digits.
 
 use std::fmt;
 use std::io;
@@ -17,6 +17,11 @@ pub struct Sha256([u8; 32]);
 #[error("`{0}` is not a sha256 digest: 64 lower-case hexadecimal digits")]
 pub struct Sha256Error(String);
 
+/// Returns bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Sha256 {
     /// Returns the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
@@ -31,7 +36,7 @@ impl Sha256 {
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
 }
 
