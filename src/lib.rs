@@ -16,7 +16,7 @@
 //! The modules, lowest last:
 //!
 //! * [`spec`] is the user's wish: [`spec::ClusterSpec`], parsed with positions, validated as a whole.
-//! * [`derive`] makes of it everything that can be known before anything runs: a [`plan::Plan`]. Pure.
+//! * [`mod@derive`] makes of it everything that can be known before anything runs: a [`plan::Plan`]. Pure.
 //! * [`render`] writes the text of every generated file of a plan. Pure.
 //! * [`plan`] is the plan itself, and how one differs from another. Pure.
 //! * [`store`] keeps what was built or fetched, by content; [`image`] says what there is to build.

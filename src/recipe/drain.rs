@@ -69,7 +69,9 @@ async fn evict(kubernetes: &Kubernetes, node: &NodeName) -> Result<Vec<String>, 
         match pod.fate {
             Fate::Stays => {}
             Fate::Leaves => left.push(format!("{pod} has not ended")),
-            Fate::Replaced | Fate::Lost => left.push(asked(kubernetes, &pod).await?),
+            Fate::Replaced => left.push(asked(kubernetes, &pod).await?),
+            // It came after the node was looked at: whoever put it there may take it away.
+            Fate::Lost => left.push(format!("{pod} has no controller that would make it again")),
         }
     }
     Ok(left)
