@@ -148,8 +148,13 @@ fn hosted(pod: &Pod) -> Hosted {
         .is_some_and(|all| all.contains_key(mirror));
     let mut owners = meta.owner_references.iter().flatten();
     let controller = owners.find(|owner| owner.controller == Some(true));
+    // A verification that was killed leaves its clients, which nobody misses.
+    let own = meta
+        .namespace
+        .as_deref()
+        .is_some_and(|namespace| namespace.starts_with("regent-verify-"));
     let fate = match controller.map(|owner| owner.kind.as_str()) {
-        _ if ended || is_static => Fate::Stays,
+        _ if ended || is_static || own => Fate::Stays,
         Some("DaemonSet") => Fate::Stays,
         _ if meta.deletion_timestamp.is_some() => Fate::Leaves,
         Some(_) => Fate::Replaced,
@@ -191,6 +196,11 @@ mod tests {
                 Fate::Stays,
             ),
             (json!({}), "Succeeded", Fate::Stays),
+            (
+                json!({ "namespace": "regent-verify-1795797999" }),
+                "Running",
+                Fate::Stays,
+            ),
             (json!({}), "Running", Fate::Lost),
             (
                 json!({ "ownerReferences": owned("Job"), "deletionTimestamp": "2026-01-01T00:00:00Z" }),
