@@ -6,6 +6,7 @@ mod addons;
 pub(crate) mod authority;
 mod eviction;
 
+pub(crate) use eviction::VERIFICATION;
 pub use eviction::{Fate, Hosted, Leaving};
 
 use std::collections::BTreeMap;

@@ -14,6 +14,9 @@ use super::{Kubernetes, KubernetesError};
 /// began it can also take back.
 const LEAVING: &str = "regent/leaving";
 
+/// How the namespaces of verifications begin. What a killed one leaves there nobody misses.
+pub(crate) const VERIFICATION: &str = "regent-verify-";
+
 /// How far a Node is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leaving {
@@ -148,11 +151,10 @@ fn hosted(pod: &Pod) -> Hosted {
         .is_some_and(|all| all.contains_key(mirror));
     let mut owners = meta.owner_references.iter().flatten();
     let controller = owners.find(|owner| owner.controller == Some(true));
-    // A verification that was killed leaves its clients, which nobody misses.
     let own = meta
         .namespace
         .as_deref()
-        .is_some_and(|namespace| namespace.starts_with("regent-verify-"));
+        .is_some_and(|namespace| namespace.starts_with(VERIFICATION));
     let fate = match controller.map(|owner| owner.kind.as_str()) {
         _ if ended || is_static || own => Fate::Stays,
         Some("DaemonSet") => Fate::Stays,

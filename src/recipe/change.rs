@@ -183,10 +183,12 @@ fn configure(facts: &Facts<'_>, next: &mut Next) {
         let is_of = |node: &NodePlan| mark == Some(&*fingerprint::of_node(node));
         // Who leaves is asked and answered until the end; only the load balancer sends nobody there.
         let before = facts.recorded.and_then(|plan| plan.node(&node.name));
-        let still = node.role != NodeRole::LoadBalancer
-            && facts.leaving().next().is_some()
-            && before.is_some_and(is_of);
-        if !is_of(node) && !still {
+        let still = || {
+            node.role != NodeRole::LoadBalancer
+                && facts.leaving().next().is_some()
+                && before.is_some_and(is_of)
+        };
+        if !is_of(node) && !still() {
             next.actions.push(Action::Configure(node.name.clone()));
         }
         let archives = &facts.wanted.images;

@@ -12,9 +12,9 @@ use crate::site::Site;
 
 /// A site that a node leaves to come back. What the cluster lacks without it, the new one brings: nothing waits for that
 /// meanwhile.
-struct Leaving<'a>(Run<'a>);
+struct Without<'a>(Run<'a>);
 
-impl Worked for Leaving<'_> {
+impl Worked for Without<'_> {
     async fn look(&self) -> Result<World, RecipeError> {
         let mut world = self.0.look().await?;
         for check in &mut world.checks {
@@ -63,8 +63,8 @@ pub async fn replace(site: &Site, image: &NodeImage, node: &NodeName) -> Result<
     let mut without = site.clone();
     without.plan.nodes.retain(|kept| kept.name != *node);
     let recorded = recorded(site)?;
-    let leaving = Leaving(Run::new(&without, image));
-    drive(&without.plan, recorded.as_ref(), &leaving).await?;
+    let run = Without(Run::new(&without, image));
+    drive(&without.plan, recorded.as_ref(), &run).await?;
     up(site, image).await?;
     Ok(())
 }

@@ -30,6 +30,7 @@ use super::subject::subject;
 use super::verdict::{Ruling, Verdict};
 use super::{bundle, data, kubeconfig, workload};
 use crate::event::{Event, chain};
+use crate::kubernetes::VERIFICATION;
 use crate::plan::{NodeRole, Plan};
 use crate::provider::ProviderError;
 use crate::recipe;
@@ -139,7 +140,7 @@ impl<'a> Run<'a> {
             api: Api::new(endpoint.clone(), PATIENCE),
             endpoint,
             etcd,
-            namespace: format!("regent-verify-{}", clock.wall().as_second()),
+            namespace: format!("{VERIFICATION}{}", clock.wall().as_second()),
             record: blank_record(site, scenario, clock, out),
         })
     }
