@@ -156,6 +156,12 @@ fn every_key_has_a_place_of_its_own() {
             Some((section, key)) => document[section] = json!({key: other}),
             None => document[path] = other.clone(),
         }
+        let mut by_default = by_default.clone();
+        // Only one control-plane node can be without an endpoint.
+        if path == "controlPlane.endpoint" {
+            document["controlPlane"]["count"] = json!(1);
+            by_default.insert("controlPlane.count".to_owned(), json!(1));
+        }
         let read = read_as(&document);
         let mut changed: Vec<_> = read.keys().chain(by_default.keys()).collect();
         changed.sort();

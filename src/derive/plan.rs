@@ -9,7 +9,7 @@ use super::identity::{MacAddresses, bridge, uuid};
 use crate::name::NodeName;
 use crate::plan::{ImageArchive, NetworkPlan, NodePlan, NodeRole, PATCHES, Plan, PlannedFile};
 use crate::render;
-use crate::spec::{ClusterSpec, Driver, Memory, layout};
+use crate::spec::{ClusterSpec, Driver, Endpoint, Memory, layout};
 
 /// What a role's nodes are called, and where the first of them stands in the nodes' range and in the pod range.
 struct Places {
@@ -66,7 +66,7 @@ pub fn plan(spec: &ClusterSpec, driver: Driver, beside: Beside) -> Plan {
     for (role, count, memory, cpus) in [
         (
             NodeRole::LoadBalancer,
-            load_balancer.count,
+            spec.load_balancers(),
             load_balancer.memory,
             load_balancer.cpus,
         ),
@@ -90,6 +90,7 @@ pub fn plan(spec: &ClusterSpec, driver: Driver, beside: Beside) -> Plan {
     let mut plan = Plan {
         cluster: spec.name.clone(),
         kubernetes: spec.kubernetes,
+        endpoint: control_plane.endpoint,
         tuning: spec.load_balancer.tuning,
         certificates: spec.certificates,
         driver,
@@ -125,6 +126,10 @@ pub fn plan(spec: &ClusterSpec, driver: Driver, beside: Beside) -> Plan {
 fn network(spec: &ClusterSpec, macs: &mut MacAddresses) -> NetworkPlan {
     let cluster = spec.name.as_str();
     let cidr = spec.network.cidr.trunc();
+    let endpoint = match spec.control_plane.endpoint {
+        Endpoint::LoadBalancer => layout::FIRST_LOAD_BALANCER_HOST,
+        Endpoint::None => layout::FIRST_CONTROL_PLANE_HOST,
+    };
     NetworkPlan {
         name: format!("regent-{cluster}"),
         bridge: bridge(cluster),
@@ -132,7 +137,7 @@ fn network(spec: &ClusterSpec, macs: &mut MacAddresses) -> NetworkPlan {
         mac: macs.draw(&[cluster]),
         cidr,
         gateway: host(cidr, layout::GATEWAY_HOST),
-        endpoint: host(cidr, layout::FIRST_LOAD_BALANCER_HOST),
+        endpoint: host(cidr, endpoint),
         pod_subnet: spec.network.pod_subnet.trunc(),
         service_subnet: spec.network.service_subnet.trunc(),
     }

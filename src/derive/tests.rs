@@ -63,6 +63,10 @@ fn review(name: &str, plan: &Plan) {
 #[test]
 fn the_smallest_cluster() {
     review("small-1+1", &plan(&spec(1, 1)));
+    // As plain `kubeadm init` has it.
+    let mut plain = spec(1, 1);
+    plain.control_plane.endpoint = Endpoint::None;
+    review("without-endpoint-1+1", &plan(&plain));
 }
 
 #[test]

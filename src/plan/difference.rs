@@ -5,7 +5,10 @@ use std::fmt;
 
 use super::{ImageArchive, NetworkPlan, NodePlan, NodeRole, PATCHES, Plan, PlannedFile};
 use crate::name::NodeName;
-use crate::spec::Budgets;
+use crate::spec::{Budgets, Endpoint};
+
+/// The key of a [`Change`] of what the API servers are reached by.
+pub const ENDPOINT: &str = "controlPlane.endpoint";
 
 /// One thing that two plans say differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,7 @@ pub fn difference(now: &Plan, wanted: &Plan) -> Vec<Change> {
     let Plan {
         cluster,
         kubernetes,
+        endpoint,
         tuning,
         certificates,
         driver,
@@ -59,15 +63,22 @@ pub fn difference(now: &Plan, wanted: &Plan) -> Vec<Change> {
     let never = Reach::Never;
     found.compare("name", cluster, &wanted.cluster, never);
     found.compare("kubernetes", kubernetes, &wanted.kubernetes, never);
-    for role in [
-        NodeRole::ControlPlane,
-        NodeRole::Worker,
-        NodeRole::LoadBalancer,
-    ] {
+    // A cluster that clients know by a load balancer's address cannot do without it.
+    let there = match wanted.endpoint {
+        Endpoint::LoadBalancer => Reach::Up,
+        Endpoint::None => never,
+    };
+    found.compare(ENDPOINT, endpoint, &wanted.endpoint, there);
+    for role in [NodeRole::ControlPlane, NodeRole::Worker] {
         found.role(role, nodes, &wanted.nodes);
     }
+    // Its load balancer comes with the endpoint, and its address.
+    let same = *endpoint == wanted.endpoint;
+    if same {
+        found.role(NodeRole::LoadBalancer, nodes, &wanted.nodes);
+    }
     found.compare("loadBalancer.tuning", tuning, &wanted.tuning, never);
-    found.network(network, &wanted.network);
+    found.network(network, &wanted.network, same);
     let sans = (
         or_none(extra_sans.clone()),
         or_none(wanted.extra_sans.clone()),
@@ -120,7 +131,7 @@ impl Found {
         });
     }
 
-    fn network(&mut self, now: &NetworkPlan, wanted: &NetworkPlan) {
+    fn network(&mut self, now: &NetworkPlan, wanted: &NetworkPlan, same_endpoint: bool) {
         let NetworkPlan {
             name,
             bridge,
@@ -143,6 +154,8 @@ impl Found {
         );
         if cidr == &wanted.cidr {
             self.compare("the network's gateway", gateway, &wanted.gateway, never);
+        }
+        if cidr == &wanted.cidr && same_endpoint {
             self.compare("the endpoint's address", endpoint, &wanted.endpoint, never);
         }
         self.compare("the network's name", name, &wanted.name, never);
@@ -350,7 +363,7 @@ fn list(names: &BTreeSet<NodeName>) -> String {
 mod tests {
     use super::*;
     use crate::derive::{self, Beside};
-    use crate::spec::{CertificateMode, ClusterSpec, Driver, Memory, Tuning};
+    use crate::spec::{CertificateMode, ClusterSpec, Driver, Endpoint, Memory, Tuning};
 
     fn spec(change: impl FnOnce(&mut ClusterSpec)) -> ClusterSpec {
         let mut spec = ClusterSpec::new("demo".parse().unwrap());
@@ -371,10 +384,16 @@ mod tests {
     #[test]
     fn case_words_of_a_difference_are_those_of_the_file() {
         type Edit = fn(&mut ClusterSpec);
-        let table: [(Edit, &str, Reach); 11] = [
+        let table: [(Edit, &str, Reach); 12] = [
             (
                 |spec| spec.control_plane.memory = Memory::gib(3),
                 "controlPlane.memory: 2GiB → 3GiB",
+                Reach::Never,
+            ),
+            // The load balancer that goes with it is not said again.
+            (
+                |spec| spec.control_plane.endpoint = Endpoint::None,
+                "controlPlane.endpoint: loadBalancer → none",
                 Reach::Never,
             ),
             (

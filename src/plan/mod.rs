@@ -5,7 +5,7 @@ mod difference;
 mod summary;
 mod types;
 
-pub use difference::{Change, Reach, difference};
+pub use difference::{Change, ENDPOINT, Reach, difference};
 pub(crate) use summary::steps;
 pub use summary::summary;
 pub use types::{

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{NodeRole, Plan};
-use crate::spec::{CertificateMode, Connect, Driver, Tuning};
+use crate::spec::{CertificateMode, Connect, Driver, Endpoint, Tuning};
 
 /// Writes the plan as a table of the nodes and a list of the steps that the recipe foresees.
 pub fn summary(plan: &Plan, steps: &[String]) -> String {
@@ -37,7 +37,12 @@ fn write(plan: &Plan, foreseen: &[String], text: &mut String) -> std::fmt::Resul
         ("kubernetes", plan.kubernetes.to_string()),
         (
             "endpoint",
-            format!("{} ({})", plan.endpoint(), plan.endpoint_name()),
+            match plan.endpoint {
+                Endpoint::LoadBalancer => {
+                    format!("{} ({})", plan.endpoint(), plan.endpoint_name())
+                }
+                Endpoint::None => format!("none: {} is its only API server", plan.endpoint()),
+            },
         ),
         ("nodes", format!("{driver} on {connect}")),
         (

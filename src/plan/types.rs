@@ -11,7 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::name::{ClusterName, NodeName};
 use crate::spec::{
-    Budgets, CertificateMode, Connect, Driver, ExtraArgs, KubernetesVersion, Memory, Taint, Tuning,
+    Budgets, CertificateMode, Connect, Driver, Endpoint, ExtraArgs, KubernetesVersion, Memory,
+    Taint, Tuning,
 };
 
 /// Where kubeadm's patches are on a node: not below `/etc/kubernetes`, which `kubeadm reset` empties.
@@ -25,6 +26,9 @@ pub struct Plan {
     pub cluster: ClusterName,
     /// The Kubernetes version of every node.
     pub kubernetes: KubernetesVersion,
+    /// What the API servers are reached by.
+    #[serde(default)]
+    pub endpoint: Endpoint,
     /// How fast a dead node is noticed.
     pub tuning: Tuning,
     /// How further control-plane nodes get the cluster's certificates.
@@ -81,7 +85,7 @@ impl Plan {
         self.nodes.iter().find(|node| node.name == *name)
     }
 
-    /// Returns the control plane endpoint, `ADDRESS:6443`.
+    /// Returns where the API servers are reached, `ADDRESS:6443`: the control plane endpoint, else the only API server.
     pub fn endpoint(&self) -> SocketAddrV4 {
         SocketAddrV4::new(self.network.endpoint, 6443)
     }
@@ -90,6 +94,14 @@ impl Plan {
     /// API servers' certificates.
     pub fn endpoint_name(&self) -> String {
         format!("{}-api", self.cluster)
+    }
+
+    /// Returns what kubeadm calls `controlPlaneEndpoint`; none where the only API server stands for itself.
+    pub fn control_plane_endpoint(&self) -> Option<String> {
+        match self.endpoint {
+            Endpoint::LoadBalancer => Some(self.endpoint().to_string()),
+            Endpoint::None => None,
+        }
     }
 }
 
@@ -109,7 +121,7 @@ pub struct NetworkPlan {
     pub cidr: Ipv4Net,
     /// The lab's own address on the bridge: the first of the range, every node's default route.
     pub gateway: Ipv4Addr,
-    /// The address of the control plane endpoint.
+    /// The address at which the API servers are reached.
     pub endpoint: Ipv4Addr,
     /// The range of pods.
     pub pod_subnet: Ipv4Net,

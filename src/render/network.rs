@@ -1,6 +1,7 @@
 //! Names and routes: how a node finds the others.
 
 use crate::plan::{NodePlan, Plan};
+use crate::spec::Endpoint;
 
 /// Writes `/etc/hosts`, the same on every node: there is no DNS server that a node depends on.
 ///
@@ -8,11 +9,13 @@ use crate::plan::{NodePlan, Plan};
 /// it, and kubeadm puts what it resolves to into certificates.
 pub fn hosts(plan: &Plan) -> String {
     let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
-    text.push_str(&format!(
-        "{} {}\n",
-        plan.network.endpoint,
-        plan.endpoint_name()
-    ));
+    if plan.endpoint == Endpoint::LoadBalancer {
+        text.push_str(&format!(
+            "{} {}\n",
+            plan.network.endpoint,
+            plan.endpoint_name()
+        ));
+    }
     for node in &plan.nodes {
         text.push_str(&format!("{} {}\n", node.address, node.name));
     }

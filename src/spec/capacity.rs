@@ -19,7 +19,7 @@ pub(super) fn check(spec: &ClusterSpec, at: &Positions, available: Memory) -> Ve
     let roles = [
         ("controlPlane", masters.count, masters.memory),
         ("workers", workers.count, workers.memory),
-        ("loadBalancer", balancers.count, balancers.memory),
+        ("loadBalancer", spec.load_balancers(), balancers.memory),
     ];
     let is_wrong = |key: &str| {
         roles

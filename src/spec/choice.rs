@@ -75,6 +75,18 @@ pub enum Tuning {
 
 words!(Tuning, "a tuning", "fast" => Self::Fast, "kubeadm-docs" => Self::KubeadmDocs);
 
+/// What nodes and clients reach the API servers by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Endpoint {
+    /// `loadBalancer`: the load balancer's address, which stays as control-plane nodes come and go.
+    #[default]
+    LoadBalancer,
+    /// `none`: the only control-plane node's own, as with `kubeadm init` without `controlPlaneEndpoint`.
+    None,
+}
+
+words!(Endpoint, "an endpoint", "loadBalancer" => Self::LoadBalancer, "none" => Self::None);
+
 /// How further control-plane nodes get the cluster's certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CertificateMode {

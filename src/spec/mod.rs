@@ -25,7 +25,7 @@ mod units;
 
 pub use budgets::Budgets;
 pub use choice::{
-    ApiVersion, CertificateMode, Connect, Driver, DriverChoice, DriverDecision, Tuning,
+    ApiVersion, CertificateMode, Connect, Driver, DriverChoice, DriverDecision, Endpoint, Tuning,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, ValueError};
 pub use flags::ExtraArgs;

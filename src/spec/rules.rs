@@ -2,12 +2,15 @@
 
 use super::diagnostic::{Mark, ValueError};
 use super::reader::Positions;
-use super::{ClusterSpec, DriverChoice, Machine, Memory, capacity, ranges};
+use super::{
+    ClusterSpec, ControlPlaneSpec, DriverChoice, Endpoint, Machine, Memory, capacity, ranges,
+};
 
 /// Checks everything that takes more than one value. Values that were reported already are not looked at.
 pub(super) fn check(spec: &ClusterSpec, at: &Positions, machine: &Machine) -> Vec<Mark> {
     let mut marks = Vec::new();
     marks.extend(quorum(spec, at));
+    marks.extend(endpoint(spec, at));
     marks.extend(driver(spec, at));
     marks.extend(ranges::check(spec, at));
     // Another host's memory is not this machine's.
@@ -37,6 +40,21 @@ fn quorum(spec: &ClusterSpec, at: &Positions) -> Option<Mark> {
     let hint = format!("take {fewer} for as many losses, or {more} for one more");
     let span = at.of("controlPlane.count")?;
     Some(ValueError::new(message).hint(hint).at(span).warning())
+}
+
+/// kubeadm joins no further control-plane node to a cluster whose endpoint is one node's own address.
+fn endpoint(spec: &ClusterSpec, at: &Positions) -> Option<Mark> {
+    let ControlPlaneSpec {
+        count, endpoint, ..
+    } = spec.control_plane;
+    if endpoint == Endpoint::LoadBalancer || count == 1 {
+        return None;
+    }
+    let message = format!("{count} control-plane nodes need an endpoint that is none of theirs");
+    let hint = "take `endpoint: none` out: `regent up` then gives a running cluster its load balancer, in place; \
+                or write `count: 1`";
+    let span = at.of("controlPlane.endpoint")?;
+    Some(ValueError::new(message).hint(hint).at(span))
 }
 
 /// A libvirt that runs already runs one kind of nodes.

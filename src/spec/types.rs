@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use ipnet::Ipv4Net;
 
 use super::budgets::Budgets;
-use super::choice::{ApiVersion, CertificateMode, Connect, DriverChoice, Tuning};
+use super::choice::{ApiVersion, CertificateMode, Connect, DriverChoice, Endpoint, Tuning};
 use super::flags::{ExtraArgs, extra_args};
 use super::lists::{Taint, archives, labels, sans, taints};
 use super::rule::{
@@ -60,6 +60,10 @@ section! {
     ControlPlaneSpec::defaults() {
         /// How many. An even number survives no more losses than the odd number below it.
         count "count": u8 = 3, whole(1..=MAX_CONTROL_PLANE);
+        /// What nodes and clients reach the API servers by: `loadBalancer`, or `none`, the address of the only control-plane
+        /// node, as plain `kubeadm init` has it, without a load balancer. Without `none` `up` later gives a running cluster its
+        /// load balancer, and further control-plane nodes, in place.
+        endpoint "endpoint": Endpoint = Endpoint::default(), word();
         /// Memory of each.
         // kubeadm refuses less (`ControlPlaneMem`).
         memory "memory": Memory = Memory::gib(2), at_least(Memory::mib(1700));
@@ -120,6 +124,16 @@ section! {
         service_subnet "serviceSubnet": Ipv4Net = range([10, 96, 0, 0], 12), ipv4_range();
         /// Further names and addresses in the API servers' certificates.
         extra_sans "extraSans": Vec<String> = Vec::new(), sans(), omit "Vec::is_empty";
+    }
+}
+
+impl ClusterSpec {
+    /// How many load balancers there are: none where there is no endpoint but a node's own.
+    pub fn load_balancers(&self) -> u8 {
+        match self.control_plane.endpoint {
+            Endpoint::LoadBalancer => self.load_balancer.count,
+            Endpoint::None => 0,
+        }
     }
 }
 

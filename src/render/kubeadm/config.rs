@@ -7,12 +7,21 @@ use std::collections::BTreeMap;
 use super::document::*;
 use super::{CertificateKey, InitSecrets, JoinSecrets};
 use crate::plan::{NodePlan, NodeRole, PATCHES, Plan};
-use crate::spec::{Driver, Taint, Tuning};
+use crate::spec::{Driver, Endpoint, Taint, Tuning};
 use crate::yaml;
 
 /// Writes the file for `kubeadm init` on `node`, and for the phases of it that want one later (`upload-certs`):
 /// without the cluster's configuration they would ask the internet for the current version.
 pub fn init(plan: &Plan, node: &NodePlan, secrets: &InitSecrets) -> Result<String, yaml::Error> {
+    written(plan, node, secrets, None)
+}
+
+fn written(
+    plan: &Plan,
+    node: &NodePlan,
+    secrets: &InitSecrets,
+    certificates_dir: Option<&'static str>,
+) -> Result<String, yaml::Error> {
     Ok(yaml::join([
         yaml::to_string(&InitConfiguration {
             meta: Meta::kubeadm("InitConfiguration"),
@@ -27,10 +36,21 @@ pub fn init(plan: &Plan, node: &NodePlan, secrets: &InitSecrets) -> Result<Strin
             patches: patches(plan),
             timeouts: timeouts(plan.driver),
         })?,
-        yaml::to_string(&cluster(plan))?,
+        yaml::to_string(&ClusterConfiguration {
+            certificates_dir,
+            ..cluster(plan)
+        })?,
         yaml::to_string(&kubelet(plan))?,
         yaml::to_string(&PROXY)?,
     ]))
+}
+
+/// Where a certificate is made that takes another one's place only when it is whole. On the same file system as that.
+pub const ASIDE: &str = "/var/lib/regent/pki";
+
+/// Writes the same file as [`init`] with kubeadm's certificates in [`ASIDE`].
+pub fn aside(plan: &Plan, node: &NodePlan, secrets: &InitSecrets) -> Result<String, yaml::Error> {
+    written(plan, node, secrets, Some(ASIDE))
 }
 
 /// Writes the file for `kubeadm join` on `node`, as a control-plane node or a worker, as its role says.
@@ -135,6 +155,24 @@ fn ignored_preflight_errors(driver: Driver) -> Vec<&'static str> {
     ignored
 }
 
+/// Names and addresses in the API servers' certificates beside those that kubeadm puts there by itself: of who reaches one
+/// through the endpoint, a load balancer, or a forwarded port.
+pub fn sans(plan: &Plan) -> Vec<String> {
+    let mut sans = match plan.endpoint {
+        Endpoint::LoadBalancer => vec![plan.endpoint_name(), plan.network.endpoint.to_string()],
+        Endpoint::None => Vec::new(),
+    };
+    for node in plan.load_balancers() {
+        sans.push(node.name.to_string());
+        if node.address != plan.network.endpoint {
+            sans.push(node.address.to_string());
+        }
+    }
+    sans.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    sans.extend(plan.extra_sans.iter().cloned());
+    sans
+}
+
 fn cluster(plan: &Plan) -> ClusterConfiguration {
     let (mut api_server, mut controller_manager) = (Vec::new(), Vec::new());
     // Each node's pods have their planned subnet (`render::cni`); the controller would hand out others.
@@ -148,17 +186,6 @@ fn cluster(plan: &Plan) -> ClusterConfiguration {
         api_server.push(Arg::new("default-not-ready-toleration-seconds", 10));
         api_server.push(Arg::new("default-unreachable-toleration-seconds", 10));
     }
-    // Who reaches an API server by another name than kubeadm knows: through the endpoint, a load balancer, or a
-    // forwarded port.
-    let mut cert_sans = vec![plan.endpoint_name(), plan.network.endpoint.to_string()];
-    for node in plan.load_balancers() {
-        cert_sans.push(node.name.to_string());
-        if node.address != plan.network.endpoint {
-            cert_sans.push(node.address.to_string());
-        }
-    }
-    cert_sans.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
-    cert_sans.extend(plan.extra_sans.iter().cloned());
     let extra = &plan.extra_args;
     api_server.extend(args(&extra.api_server));
     controller_manager.extend(args(&extra.controller_manager));
@@ -166,7 +193,8 @@ fn cluster(plan: &Plan) -> ClusterConfiguration {
         meta: Meta::kubeadm("ClusterConfiguration"),
         cluster_name: plan.cluster.to_string(),
         kubernetes_version: format!("v{}", plan.kubernetes),
-        control_plane_endpoint: plan.endpoint().to_string(),
+        control_plane_endpoint: plan.control_plane_endpoint(),
+        certificates_dir: None,
         networking: Networking {
             pod_subnet: plan.network.pod_subnet,
             service_subnet: plan.network.service_subnet,
@@ -174,7 +202,7 @@ fn cluster(plan: &Plan) -> ClusterConfiguration {
         // An RSA key takes 9 to 16 s on an emulated processor, and kubeadm makes a dozen.
         encryption_algorithm: "ECDSA-P256",
         api_server: ApiServer {
-            cert_sans,
+            cert_sans: sans(plan),
             extra_args: api_server,
         },
         controller_manager: Component {

@@ -136,7 +136,10 @@ pub(super) struct ClusterConfiguration {
     pub(super) meta: Meta,
     pub(super) cluster_name: String,
     pub(super) kubernetes_version: String,
-    pub(super) control_plane_endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) control_plane_endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) certificates_dir: Option<&'static str>,
     pub(super) networking: Networking,
     pub(super) encryption_algorithm: &'static str,
     pub(super) api_server: ApiServer,
