@@ -4,8 +4,10 @@
 mod addons;
 #[cfg(test)]
 pub(crate) mod authority;
+mod endpoint;
 mod eviction;
 
+pub use endpoint::{Founded, Named, server};
 pub(crate) use eviction::VERIFICATION;
 pub use eviction::{Fate, Hosted, Leaving};
 
@@ -16,7 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1 as coordination;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Resource};
@@ -243,35 +245,6 @@ impl Kubernetes {
             (lease.metadata.name.unwrap_or_default(), lease_of)
         };
         Ok(leases.into_iter().map(read).collect())
-    }
-
-    /// Returns what of `kubeadm init`'s work in the API is missing: an `init` that was interrupted stops before it.
-    pub async fn unfounded(&self) -> Result<Vec<String>, KubernetesError> {
-        let maps = |namespace| Api::<ConfigMap>::namespaced(self.0.clone(), namespace);
-        let error = |source| KubernetesError::Request {
-            what: "show what kubeadm made",
-            source: Box::new(source),
-        };
-        let deployments: Api<Deployment> = Api::namespaced(self.0.clone(), "kube-system");
-        let daemons: Api<DaemonSet> = Api::namespaced(self.0.clone(), "kube-system");
-        let (system, public) = (maps("kube-system"), maps("kube-public"));
-        let (config, kubelet, info, dns, proxy) = futures::try_join!(
-            system.get_opt("kubeadm-config"),
-            system.get_opt("kubelet-config"),
-            public.get_opt("cluster-info"),
-            deployments.get_opt("coredns"),
-            daemons.get_opt("kube-proxy"),
-        )
-        .map_err(error)?;
-        let there = [
-            ("ConfigMap kube-system/kubeadm-config", config.is_some()),
-            ("ConfigMap kube-system/kubelet-config", kubelet.is_some()),
-            ("ConfigMap kube-public/cluster-info", info.is_some()),
-            ("Deployment kube-system/coredns", dns.is_some()),
-            ("DaemonSet kube-system/kube-proxy", proxy.is_some()),
-        ];
-        let missing = there.into_iter().filter(|(_, there)| !there);
-        Ok(missing.map(|(what, _)| what.to_owned()).collect())
     }
 
     /// Deletes a Node. Does nothing where there is none.

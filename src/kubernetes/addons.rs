@@ -33,7 +33,7 @@ impl Kubernetes {
     }
 }
 
-async fn patched<K>(
+pub(super) async fn patched<K>(
     api: &Api<K>,
     name: &str,
     patch: Value,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+    SanType,
 };
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
@@ -32,11 +33,13 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Signs a certificate for these names; `ended` ones were good until 2020.
+    /// Signs an API server's certificate for these names; `ended` ones were good until 2020.
     pub(crate) fn leaf(&self, names: Vec<SanType>, ended: bool) -> Leaf {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.subject_alt_names = names;
+        let name = &mut params.distinguished_name;
+        name.push(DnType::CommonName, "kube-apiserver");
         if ended {
             params.not_after = rcgen::date_time_ymd(2020, 1, 1);
         }

@@ -57,6 +57,11 @@ impl LabPaths {
         self.root.join("kubeconfig")
     }
 
+    /// What kubeadm had made on nodes before the cluster got its endpoint: files, 0600.
+    pub fn saved(&self) -> Utf8PathBuf {
+        self.root.join("before-endpoint")
+    }
+
     /// A node's directory. Of a container: overlay (`upper`, `work`, `root`), data directories (`var/…`). Of a virtual
     /// machine: disk, credentials, console log.
     pub fn node(&self, node: &NodeName) -> Utf8PathBuf {

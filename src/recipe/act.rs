@@ -12,7 +12,7 @@ use crate::recipe::observe::{Patience, observe};
 use crate::recipe::up::Worked;
 use crate::recipe::world::World;
 use crate::recipe::{
-    Action, RecipeError, addons, connectivity, control_plane, drain, images, kubeadm,
+    Action, RecipeError, addons, connectivity, control_plane, drain, endpoint, images, kubeadm,
     load_balancer, manifests, membership, setup,
 };
 use crate::render::kubeadm::JoinSecrets;
@@ -128,6 +128,10 @@ impl<'a> Run<'a> {
                 let _ = self.secrets.set(secrets);
                 self.begin_addons().await
             }
+            Action::Save(node) => endpoint::save(site, node).await,
+            Action::Certify(node) => endpoint::certify(site, node).await,
+            Action::Repoint(node) => endpoint::repoint(site, node).await,
+            Action::Endpoint => endpoint::announce(site, &self.kubernetes().await?).await,
             Action::Kubeconfig(node) => control_plane::fetch_kubeconfig(site, node).await,
             Action::JoinControlPlane(node) | Action::JoinWorker(node) => {
                 let secrets = self

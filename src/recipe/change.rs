@@ -3,6 +3,7 @@
 
 mod action;
 mod control_plane;
+mod endpoint;
 mod expect;
 mod leave;
 #[cfg(test)]
@@ -40,14 +41,17 @@ pub fn next(wanted: &Plan, recorded: Option<&Plan>, world: &World) -> Next {
     };
     let mut next = Next::default();
     // Each rule needs what those before it bring about.
-    let rules: [fn(&Facts<'_>, &mut Next); 9] = [
+    let rules: [fn(&Facts<'_>, &mut Next); 12] = [
+        endpoint::no_way_back,
         begin,
         configure,
         wait,
         members,
         leave::recorded,
         prepare,
+        endpoint::serve,
         found,
+        endpoint::announce,
         join,
         finish,
     ];

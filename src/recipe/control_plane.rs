@@ -299,6 +299,36 @@ pub(super) async fn renew(site: &Site, node: &NodeName) -> Result<(), RecipeErro
     kubeadm::run(site, node, run).await
 }
 
+/// Has kubeadm make the API server's certificate with every planned name where [`render::kubeadm::ASIDE`] has the CA, and
+/// moves it over the old one.
+pub(super) async fn certify(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
+    let config = render::kubeadm::aside(&site.plan, planned(site, node)?, &draw()?);
+    let run = Run {
+        what: "kubeadm init phase certs apiserver",
+        arguments: "init phase certs apiserver --config CONFIG",
+        then: Some(
+            "cd /var/lib/regent/pki && mv -f apiserver.key /etc/kubernetes/pki && \
+             mv -f apiserver.crt /etc/kubernetes/pki && rm -rf /var/lib/regent/pki",
+        ),
+        config: config.map_err(|error| RecipeError::Render(Box::new(error)))?,
+        api: None,
+    };
+    kubeadm::run(site, node, run).await
+}
+
+/// Has kubeadm's own configuration in the API say what the plan says.
+pub(super) async fn upload_configuration(site: &Site) -> Result<(), RecipeError> {
+    let node = member(site).await?;
+    let run = Run {
+        what: "kubeadm init phase upload-config",
+        arguments: "init phase upload-config kubeadm --config CONFIG",
+        then: None,
+        config: init_config(site, &node, &draw()?)?,
+        api: None,
+    };
+    kubeadm::run(site, &node, run).await
+}
+
 /// Streams the shared certificates and keys from a member to the node, through regent's memory only.
 async fn copy_certificates(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
     let from = member(site).await?;

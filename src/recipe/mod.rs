@@ -8,6 +8,7 @@ mod change;
 mod connectivity;
 mod control_plane;
 mod drain;
+mod endpoint;
 mod error;
 mod failpoint;
 mod fingerprint;

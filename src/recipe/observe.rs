@@ -18,7 +18,7 @@ use crate::kubernetes::Kubernetes;
 use crate::name::NodeName;
 use crate::provider::DomainState;
 use crate::recipe::world::{Inside, World};
-use crate::recipe::{RecipeError, health};
+use crate::recipe::{RecipeError, endpoint, health};
 use crate::site::Site;
 use crate::spec::Driver;
 
@@ -111,6 +111,7 @@ pub async fn observe(
         etcd,
         api,
         kubeconfig: api::kubeconfig(site),
+        saved: endpoint::saved(site),
         domains,
         ..World::default()
     };

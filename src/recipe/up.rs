@@ -4,12 +4,13 @@ use futures::future::join_all;
 
 use crate::image::NodeImage;
 use crate::lab::{LabPaths, Record};
-use crate::plan::{Change, Plan, Reach, difference};
+use crate::plan::{Change, ENDPOINT, Plan, Reach, difference};
 use crate::recipe::act::Run;
 use crate::recipe::change::next;
 use crate::recipe::world::{RunSoFar, World};
-use crate::recipe::{Action, RecipeError};
+use crate::recipe::{Action, RecipeError, endpoint};
 use crate::site::Site;
+use crate::spec::Endpoint;
 
 /// What a run of [`up`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,8 @@ fn unreachable(recorded: Option<&Plan>, target: Option<&Plan>, wanted: &Plan) ->
     // Its nodes may be there, made as it says; only that they are there is no promise yet.
     let begun = target.map(never).unwrap_or_default();
     for change in begun {
-        if !change.key.ends_with(".count") && !found.contains(&change) {
+        let begun = change.key.ends_with(".count") || change.key == ENDPOINT;
+        if !begun && !found.contains(&change) {
             found.push(change);
         }
     }
@@ -72,6 +74,9 @@ pub async fn up(site: &Site, image: &NodeImage) -> Result<Outcome, RecipeError> 
     let recorded = recorded(site)?;
     let run = Run::new(site, image);
     let outcome = drive(&site.plan, recorded.as_ref(), &run).await?;
+    if site.plan.endpoint == Endpoint::None {
+        endpoint::forget_saved(site)?;
+    }
     site.lab.brought_to(&site.plan)?;
     Ok(outcome)
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::etcd::{self, Member, MemberStatus};
-use crate::kubernetes::{Lease, NodeStatus, PodStatus, Rollout};
+use crate::kubernetes::{Lease, Named, NodeStatus, PodStatus, Rollout};
 use crate::name::NodeName;
 use crate::plan::{ImageArchive, NodePlan, NodeRole};
 use crate::provider::DomainState;
@@ -27,6 +27,8 @@ pub struct World {
     pub kubeconfig: Kubeconfig,
     /// The health checks, as far as this look allows.
     pub checks: Vec<Check>,
+    /// Nodes of which the lab keeps what kubeadm made on them.
+    pub saved: BTreeSet<NodeName>,
     /// What this run of `up` has learnt already.
     pub run: RunSoFar,
 }
@@ -77,6 +79,11 @@ pub struct Guest {
     pub configured: Option<String>,
     /// What of kubeadm's is there.
     pub kubeadm: Kubeadm,
+    /// The server that each kubeconfig names, by its path, but for those of a control-plane node that are for its own API
+    /// server.
+    pub kubeconfigs: BTreeMap<String, String>,
+    /// Names and addresses in the API server's certificate; none where there is none to read.
+    pub sans: Option<BTreeSet<String>>,
     /// Whether kubelet runs, and containerd below it.
     pub kubelet: bool,
     /// SHA-256 of the cluster's CA certificate, where the node has it.
@@ -339,6 +346,8 @@ pub struct ApiSeen {
     pub nodes: Vec<NodeStatus>,
     /// What of `kubeadm init`'s work in the API is missing.
     pub unfounded: Vec<String>,
+    /// Where the API servers are, as that work names it.
+    pub endpoint: Named,
     /// The leases that kubelets renew.
     pub leases: BTreeMap<String, Lease>,
     /// CoreDNS; none where there is no such deployment.

@@ -48,6 +48,14 @@ pub enum Action {
     Balance(NodeName),
     /// `kubeadm init` on the first control-plane node; where etcd has data already, what of it is still to do.
     Init(NodeName),
+    /// The lab keeps what kubeadm made on the node, and of a control-plane node a snapshot of etcd.
+    Save(NodeName),
+    /// The API server's certificate has every planned name.
+    Certify(NodeName),
+    /// The node's kubeconfigs name the planned place of the API servers.
+    Repoint(NodeName),
+    /// The cluster's own objects name it.
+    Endpoint,
     /// The lab has the administrator's kubeconfig, fetched from the node.
     Kubeconfig(NodeName),
     /// `kubeadm join` of a further control-plane node.
@@ -88,6 +96,10 @@ impl Action {
             Self::Authority(_) => "certificate authority",
             Self::Balance(_) => "load balancer",
             Self::Init(_) => "init",
+            Self::Save(_) => "save",
+            Self::Certify(_) => "serving certificate",
+            Self::Repoint(_) => "repoint",
+            Self::Endpoint => "endpoint",
             Self::Kubeconfig(_) => "kubeconfig",
             Self::JoinControlPlane(_) => "join control plane",
             Self::JoinWorker(_) => "join worker",
@@ -117,6 +129,9 @@ impl Action {
             | Self::Authority(node)
             | Self::Balance(node)
             | Self::Init(node)
+            | Self::Save(node)
+            | Self::Certify(node)
+            | Self::Repoint(node)
             | Self::Kubeconfig(node)
             | Self::JoinControlPlane(node)
             | Self::JoinWorker(node)
@@ -126,6 +141,7 @@ impl Action {
             Self::AwaitEtcd(_)
             | Self::AwaitApi
             | Self::Connectivity
+            | Self::Endpoint
             | Self::Settle
             | Self::Manifests => None,
         }
@@ -171,6 +187,14 @@ impl Action {
             Self::Authority(node) => format!("{node}: create the cluster's CA"),
             Self::Balance(node) => format!("{node}: haproxy"),
             Self::Init(node) => format!("{node}: kubeadm init"),
+            Self::Save(node) => format!("{node}: keep a copy of what kubeadm made, and of etcd"),
+            Self::Certify(node) => {
+                format!("{node}: serving certificate with the endpoint's names, without a restart")
+            }
+            Self::Repoint(node) => format!("{node}: kubeconfigs name the endpoint"),
+            Self::Endpoint => {
+                "kubeadm's configuration, cluster-info and kube-proxy name the endpoint".to_owned()
+            }
             Self::Kubeconfig(node) => format!("{node}: fetch the kubeconfig"),
             Self::JoinControlPlane(node) => {
                 format!("{node}: kubeadm join, as control-plane node")

@@ -3,7 +3,7 @@
 
 use super::{Action, next};
 use crate::etcd::{self, Member, MemberStatus};
-use crate::kubernetes::{Leaving, NodeStatus};
+use crate::kubernetes::{Leaving, Named, NodeStatus, server};
 use crate::name::NodeName;
 use crate::plan::{NodePlan, NodeRole, Plan};
 use crate::provider::DomainState;
@@ -11,6 +11,7 @@ use crate::recipe::world::{
     Api, ApiSeen, CONTROL_PLANE, Guest, Inside, Kubeconfig, Stage, WORKER, World,
 };
 use crate::recipe::{Check, fingerprint};
+use crate::render::kubeadm::sans;
 
 /// As many as `up` itself.
 const ROUNDS: u32 = 40;
@@ -89,6 +90,7 @@ impl World {
                 let guest = self.guest_mut(node);
                 (guest.kubeadm, guest.kubelet) = Default::default();
                 guest.certificates.clear();
+                (guest.kubeconfigs, guest.sans) = Default::default();
                 guest.ca = guest.ca.take().filter(|_| spared);
                 self.etcd.statuses.remove(node);
             }
@@ -112,11 +114,23 @@ impl World {
             Action::Init(node) => {
                 self.joined(wanted, node);
                 self.etcd.quorum = true;
-                self.api_mut().unfounded.clear();
+                let api = self.api_mut();
+                api.unfounded.clear();
+                api.endpoint = Named::of(wanted);
                 self.kubeconfig = Kubeconfig::Usable {
                     ca: self.ca(wanted),
                 };
             }
+            Action::Save(node) => drop(self.saved.insert(node.clone())),
+            Action::Certify(node) => {
+                let names = sans(wanted).into_iter().collect();
+                self.guest_mut(node).sans = Some(names);
+            }
+            Action::Repoint(node) => {
+                let servers = self.guest_mut(node).kubeconfigs.values_mut();
+                servers.for_each(|named| *named = server(wanted));
+            }
+            Action::Endpoint => self.api_mut().endpoint = Named::of(wanted),
             Action::Kubeconfig(_) => {
                 self.kubeconfig = Kubeconfig::Usable {
                     ca: self.ca(wanted),
@@ -189,6 +203,7 @@ impl World {
         }
         let api = self.api_mut();
         api.manifests = Some(fingerprint::of_manifests(&wanted.manifests));
+        api.endpoint = Named::of(wanted);
         self.api_answers();
     }
 
@@ -215,10 +230,10 @@ impl World {
         let Some(planned) = wanted.node(node) else {
             return;
         };
-        let files = match planned.role {
-            NodeRole::LoadBalancer => Vec::new(),
-            NodeRole::ControlPlane => CONTROL_PLANE.concat(),
-            NodeRole::Worker => WORKER.to_vec(),
+        let (files, kubeconfig) = match planned.role {
+            NodeRole::LoadBalancer => (Vec::new(), None),
+            NodeRole::ControlPlane => (CONTROL_PLANE.concat(), Some("admin.conf")),
+            NodeRole::Worker => (WORKER.to_vec(), Some("kubelet.conf")),
         };
         let ca = self.ca(wanted);
         let guest = self.guest_mut(node);
@@ -227,6 +242,11 @@ impl World {
         guest.kubeadm.files = files.into_iter().map(str::to_owned).collect();
         guest.kubeadm.data = planned.role == NodeRole::ControlPlane;
         guest.kubelet = planned.role != NodeRole::LoadBalancer;
+        let kubeconfig = kubeconfig.map(|file| (file.to_owned(), server(wanted)));
+        guest.kubeconfigs = kubeconfig.into_iter().collect();
+        if planned.role == NodeRole::ControlPlane {
+            guest.sans = Some(sans(wanted).into_iter().collect());
+        }
     }
 
     fn joined(&mut self, wanted: &Plan, node: &NodeName) {

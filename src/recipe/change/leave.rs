@@ -1,6 +1,6 @@
 //! Nodes on their way out: what the file has no more, and what nobody planned.
 
-use super::{Action, Facts, Next, Refusal, balance, control_plane};
+use super::{Action, Facts, Next, Refusal, balance, control_plane, endpoint};
 use crate::etcd::Member;
 use crate::kubernetes::{Leaving, NodeStatus};
 use crate::name::NodeName;
@@ -95,7 +95,9 @@ pub(super) fn unwanted(facts: &Facts<'_>, next: &mut Next) {
         let known = world.api.seen().is_some_and(|api| api.node(name).is_some());
         let never_founded =
             facts.evidence().is_none() && !facts.control_plane().any(|node| facts.data(node));
-        if listed {
+        if !endpoint::is_settled(facts) {
+            // Somebody may still be sent through it.
+        } else if listed {
             // Its member goes first, by the rule for members that nobody planned.
         } else if known {
             next.actions.push(Action::DeleteNode(name.clone()));

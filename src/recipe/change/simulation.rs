@@ -13,9 +13,11 @@ use proptest::sample::Index;
 use self::damage::Damage;
 use self::model::{Kill, Model};
 use super::tests::planned;
+use crate::derive;
 use crate::plan::{ImageArchive, Plan};
 use crate::recipe::RecipeError;
 use crate::recipe::up::{Outcome, drive};
+use crate::spec::{ClusterSpec, Driver, Endpoint};
 
 /// Runs `up` on the model to its end.
 fn up(model: &Model) -> Result<Outcome, RecipeError> {
@@ -134,6 +136,75 @@ fn nodes_go_from_every_point_and_can_be_taken_back() {
             }
         }
     }
+}
+
+/// A cluster of one control-plane node by plain `kubeadm init`, which is to become one of three behind a load balancer.
+fn migrating() -> Model {
+    let mut model = Model::new(&alone());
+    up(&model).unwrap();
+    let wanted = with_images(3, 1);
+    model.target = Some(wanted.clone());
+    model.recorded = Some(std::mem::replace(&mut model.plan, wanted));
+    model.kill(Vec::new());
+    model
+}
+
+/// One control-plane node without an endpoint, and a worker.
+fn alone() -> Plan {
+    let mut spec = ClusterSpec::new("demo".parse().unwrap());
+    spec.control_plane.endpoint = Endpoint::None;
+    (spec.control_plane.count, spec.workers.count) = (1, 1);
+    Plan {
+        images: with_images(1, 1).images,
+        ..derive::plan(&spec, Driver::Lxc, derive::Beside::default())
+    }
+}
+
+/// Wherever it is killed it comes to its end; and back, as long as etcd has no second member.
+#[test]
+fn one_becomes_three_from_every_point_and_goes_back_before_the_second() {
+    let undisturbed = migrating();
+    assert_eq!(up(&undisturbed).unwrap(), Outcome::Changed);
+    assert_healthy(&undisturbed);
+    let (mut back, mut refused) = (0, 0);
+    for action in 0..undisturbed.acted() {
+        for stage in 0..12 {
+            for (node, taken_back) in [(false, false), (true, false), (false, true), (true, true)] {
+                let mut model = migrating();
+                model.kill(vec![Kill {
+                    action,
+                    stage,
+                    node,
+                }]);
+                let mut told = up(&model);
+                let place =
+                    format!("action {action}, stage {stage}, node {node}, back {taken_back}");
+                if model.revive() {
+                    if taken_back {
+                        model.plan = alone();
+                    }
+                    told = up_again(&model);
+                }
+                if let (true, Err(RecipeError::Refused(refusals))) = (taken_back, &told) {
+                    assert!(
+                        refusals[0].seen.contains("no way back"),
+                        "{place}: {refusals:?}"
+                    );
+                    refused += 1;
+                    model.plan = with_images(3, 1);
+                    told = up_again(&model);
+                } else if taken_back {
+                    back += 1;
+                }
+                assert!(told.is_ok(), "{place}: {told:?}\n{}", model.trace());
+                assert_healthy(&model);
+            }
+        }
+    }
+    assert!(
+        back > 0 && refused > 0,
+        "{back} went back, {refused} were refused"
+    );
 }
 
 proptest! {

@@ -9,7 +9,7 @@ use crate::name::NodeName;
 use crate::plan::Plan;
 use crate::provider::DomainState;
 use crate::recipe::world::{Api, Guest, Inside, Kubeconfig, World};
-use crate::spec::{ClusterSpec, Driver};
+use crate::spec::{ClusterSpec, Driver, Endpoint};
 
 pub(super) fn planned(control_plane: u8, workers: u8) -> Plan {
     let mut spec = ClusterSpec::new("demo".parse().unwrap());
@@ -154,6 +154,30 @@ fn one_more_worker_touches_only_what_must_know_it() {
         "recipe_one_more_worker",
         &preview(&after, Some(&before), &world),
     );
+}
+
+/// Whoever is asked has the new name in its certificate before anybody is sent there, and nobody joins before the cluster's
+/// objects name the place.
+#[test]
+fn one_becomes_three_behind_a_load_balancer() {
+    let alone = without_endpoint();
+    let mut world = after_up(&alone);
+    world.run = Default::default();
+    assert_eq!(next(&alone, None, &world), Next::default());
+    world.checks.clear();
+    world.kubeconfig = Kubeconfig::Unusable("its server is another".to_owned());
+    let wanted = planned(3, 2);
+    assert_snapshot(
+        "recipe_one_becomes_three",
+        &preview(&wanted, Some(&alone), &world),
+    );
+}
+
+/// One control-plane node by plain `kubeadm init`, and two workers.
+fn without_endpoint() -> Plan {
+    let mut spec = ClusterSpec::new("demo".parse().unwrap());
+    (spec.control_plane.count, spec.control_plane.endpoint) = (1, Endpoint::None);
+    derive::plan(&spec, Driver::Lxc, Beside::default())
 }
 
 #[test]

@@ -59,8 +59,8 @@ async fn ask(site: &Site, kubernetes: &Kubernetes) -> Result<ApiSeen, Kubernetes
         }
         manifests::applied(kubernetes).await
     };
-    let ((ready, unfounded), (nodes, leases, dns, dns_pods, proxy_pods, manifests)) = futures::join!(
-        async { futures::join!(kubernetes.ready(), kubernetes.unfounded()) },
+    let ((ready, founded), (nodes, leases, dns, dns_pods, proxy_pods, manifests)) = futures::join!(
+        async { futures::join!(kubernetes.ready(), kubernetes.founded()) },
         async {
             futures::join!(
                 kubernetes.nodes(),
@@ -72,10 +72,12 @@ async fn ask(site: &Site, kubernetes: &Kubernetes) -> Result<ApiSeen, Kubernetes
             )
         },
     );
+    let founded = founded?;
     Ok(ApiSeen {
         ready,
         nodes: nodes?,
-        unfounded: unfounded?,
+        unfounded: founded.missing,
+        endpoint: founded.endpoint,
         leases: leases?,
         dns: dns?,
         dns_pods: dns_pods?,
@@ -90,8 +92,7 @@ pub(super) fn kubeconfig(site: &Site) -> Kubeconfig {
     if !path.exists() {
         return Kubeconfig::Missing;
     }
-    let endpoint = format!("https://{}", site.plan.endpoint());
-    match kubernetes::examine(&path, &endpoint) {
+    match kubernetes::examine(&path, &kubernetes::server(&site.plan)) {
         Ok(ca) => Kubeconfig::Usable { ca },
         Err(why) => Kubeconfig::Unusable(why),
     }

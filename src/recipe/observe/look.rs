@@ -1,6 +1,10 @@
 //! One node from inside: a script that only reads, and its output.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use jiff::Timestamp;
+use x509_parser::extensions::GeneralName;
 
 use super::Patience;
 use crate::event::chain;
@@ -27,12 +31,13 @@ if [ -s "$file" ]; then echo "file=$file"; elif [ -f "$file" ]; then emptied=yes
 done
 [ -n "$emptied" ] && echo "emptied=yes"
 [ -s pki/ca.crt ] && echo "ca=$(sha256sum pki/ca.crt)"
+grep -Hm1 '^ *server: ' admin.conf super-admin.conf kubelet.conf /root/.kube/config 2>/dev/null
 fi
 for file in /var/lib/etcd/member/wal/*.wal; do [ -e "$file" ] && echo data=yes && break; done
 for task in /run/containerd/io.containerd.runtime.v2.task/k8s.io/*; do [ -d "$task" ] && echo "task=${task##*/}"; done
 echo "units=$(systemctl is-active regent-kubeadm kubelet containerd | tr '\n' ' ')"
 echo '--- certificates'
-cd /etc/kubernetes/pki 2>/dev/null && sed -n '/BEGIN CERT/,/END CERT/p' apiserver*.crt front-proxy-client.crt etcd/healthcheck-client.crt etcd/peer.crt etcd/server.crt /var/lib/kubelet/pki/kubelet-client-current.pem 2>/dev/null
+cd /etc/kubernetes/pki 2>/dev/null && sed -n '/BEGIN CERT/,/END CERT/p' apiserver.crt apiserver-*.crt front-proxy-client.crt etcd/healthcheck-client.crt etcd/peer.crt etcd/server.crt /var/lib/kubelet/pki/kubelet-client-current.pem 2>/dev/null
 exit 0
 "#;
 
@@ -80,13 +85,13 @@ pub(in crate::recipe) async fn at(
     };
     let look = session.script(script).deadline(patience.node).run();
     match patience.heard(node.address, patience.node, look).await {
-        Some(Ok(text)) => Ok(read(&text, &node.files, Timestamp::now())),
+        Some(Ok(text)) => Ok(read(&text, node, Timestamp::now())),
         Some(Err(error)) => Err(chain(&error)),
         None => Err("no answer".to_owned()),
     }
 }
 
-fn read(text: &str, planned: &[PlannedFile], clock: Timestamp) -> Guest {
+fn read(text: &str, node: &NodePlan, clock: Timestamp) -> Guest {
     let (values, rest) = text.split_once("--- ").unwrap_or((text, ""));
     let value = |key: &str| {
         values
@@ -106,8 +111,16 @@ fn read(text: &str, planned: &[PlannedFile], clock: Timestamp) -> Guest {
         let lines = values.lines();
         lines.filter_map(move |line| Some(line.strip_prefix(key)?.strip_prefix('=')?.to_owned()))
     };
+    // `FILE:    server: URL`, as `grep` prints it.
+    let server = |line: &str| {
+        let (file, named) = line.split_once(':')?;
+        let server = named.trim_start().strip_prefix("server: ")?;
+        let own = node.role == NodeRole::ControlPlane && file == "kubelet.conf";
+        (!own).then(|| (file.to_owned(), server.trim().to_owned()))
+    };
+    let certificates = certificates(rest.strip_prefix("certificates\n").unwrap_or_default());
     Guest {
-        configured: word("configured").filter(|_| planned.iter().all(as_planned)),
+        configured: word("configured").filter(|_| node.files.iter().all(as_planned)),
         ca: word("ca"),
         kubeadm: Kubeadm {
             busy: active(),
@@ -128,10 +141,12 @@ fn read(text: &str, planned: &[PlannedFile], clock: Timestamp) -> Guest {
         booted: now.and_then(|now| booted(now, value("uptime")?, value("init")?)),
         now,
         past: now.map(|now| now.min(clock)),
-        certificates: rest
-            .strip_prefix("certificates\n")
-            .map(certificates)
-            .unwrap_or_default(),
+        kubeconfigs: values.lines().filter_map(server).collect(),
+        sans: certificates.iter().find_map(|one| one.sans.clone()),
+        certificates: certificates
+            .into_iter()
+            .map(|one| (one.subject, one.end))
+            .collect(),
     }
 }
 
@@ -153,45 +168,108 @@ fn booted(now: Timestamp, uptime: &str, init: &str) -> Option<Timestamp> {
         .ok()
 }
 
-/// Subject and end of each certificate of a text.
-fn certificates(pem: &str) -> Vec<(String, Timestamp)> {
+/// What is read of a certificate.
+struct Certificate {
+    subject: String,
+    end: Timestamp,
+    /// Of an API server's: the names and addresses that it is for.
+    sans: Option<BTreeSet<String>>,
+}
+
+/// Every certificate of a text.
+fn certificates(pem: &str) -> Vec<Certificate> {
     let blocks = x509_parser::pem::Pem::iter_from_buffer(pem.as_bytes());
     blocks
         .flatten()
         .filter_map(|block| {
             let certificate = block.parse_x509().ok()?;
-            let ends = certificate.validity().not_after.timestamp();
-            Some((
-                certificate.subject().to_string(),
-                Timestamp::from_second(ends).ok()?,
-            ))
+            let subject = certificate.subject().to_string();
+            let end = Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()?;
+            let names = certificate.subject_alternative_name().ok().flatten();
+            let names = names.filter(|_| subject == API_SERVER);
+            Some(Certificate {
+                sans: names
+                    .map(|names| names.value.general_names.iter().filter_map(spelt).collect()),
+                subject,
+                end,
+            })
         })
         .collect()
+}
+
+/// The subject that kubeadm gives API servers' certificates.
+const API_SERVER: &str = "CN=kube-apiserver";
+
+/// A name of a certificate as a user writes it.
+fn spelt(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => {
+            let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let v6 = || <[u8; 16]>::try_from(*bytes).map(IpAddr::from);
+            v4.or_else(|_| v6()).ok().map(|address| address.to_string())
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use camino::Utf8PathBuf;
+    use rcgen::SanType;
 
     use super::*;
+    use crate::derive::{self, Beside};
+    use crate::kubernetes::authority::Authority;
     use crate::plan::ImageArchive;
     use crate::recipe::world::Stage;
+    use crate::spec::{ClusterSpec, Driver};
 
     const CLOCK: Timestamp = Timestamp::constant(1_764_000_000, 0);
 
+    /// A node without files.
+    fn node(name: &str) -> NodePlan {
+        let spec = ClusterSpec::new("demo".parse().unwrap());
+        let plan = derive::plan(&spec, Driver::Lxc, Beside::default());
+        NodePlan {
+            files: Vec::new(),
+            ..plan.node(&name.parse().unwrap()).unwrap().clone()
+        }
+    }
+
+    #[test]
+    fn an_api_server_s_certificate_says_what_it_is_for() {
+        let names = vec![
+            SanType::DnsName("demo-api".try_into().unwrap()),
+            SanType::IpAddress("198.18.0.11".parse().unwrap()),
+            SanType::IpAddress("fd00::1".parse().unwrap()),
+        ];
+        let pem = Authority::new().leaf(names, false).certificate.pem();
+        let guest = read(&format!("--- certificates\n{pem}"), &node("m1"), CLOCK);
+        let names = ["demo-api", "198.18.0.11", "fd00::1"].map(str::to_owned);
+        assert_eq!(guest.sans, Some(names.into()));
+        assert_eq!(guest.certificates.len(), 1);
+    }
+
     #[test]
     fn a_look_is_read_key_by_key() {
-        assert_eq!(read("", &[], CLOCK), Guest::default());
+        assert_eq!(read("", &node("w1"), CLOCK), Guest::default());
         let guest = read(
             "configured=abc\nuptime=1000.50 1800.1\ninit=1 (a (b) c) S 0 1 1 0 -1 4194560 1 1 1 1 1 1 1 1 20 0 1 0 90000 1 1\n\
              now=1764153600.250000000\nfile=kubelet.conf\nfile=pki/ca.key\nca=def  pki/ca.crt\ndata=yes\ntask=0a1\ntask=2b3\n\
              archive=77ff\nimage=docker.io/library/app:1\nimage=sha256:11\n\
+             admin.conf:    server: https://198.18.0.11:6443\nkubelet.conf:  server: https://198.18.0.21:6443\n\
              units=inactive active active \n--- certificates\n",
-            &[],
+            &node("m1"),
             CLOCK,
         );
         assert_eq!(guest.configured.as_deref(), Some("abc"));
         assert_eq!(guest.ca.as_deref(), Some("def"));
+        // kubelet's own is for the node's own API server.
+        let named = [("admin.conf", "https://198.18.0.11:6443")];
+        let named = named.map(|(file, server)| (file.to_owned(), server.to_owned()));
+        assert_eq!(guest.kubeconfigs, named.into());
+        assert_eq!(guest.sans, None);
         assert!(guest.kubeadm.data && guest.kubelet && !guest.kubeadm.busy);
         assert_eq!(guest.containers.len(), 2);
         let mut archive = ImageArchive {
@@ -215,11 +293,11 @@ mod tests {
         let age = guest.now.unwrap().duration_since(guest.booted.unwrap());
         assert_eq!(age.as_millis(), 100_500);
         assert!(
-            read("units=activating inactive active \n", &[], CLOCK)
+            read("units=activating inactive active \n", &node("w1"), CLOCK)
                 .kubeadm
                 .busy
         );
-        assert!(!read("units=inactive active failed \n", &[], CLOCK).kubelet);
+        assert!(!read("units=inactive active failed \n", &node("w1"), CLOCK).kubelet);
     }
 
     /// Its mark says that they were written; that they are still there is looked at.
@@ -231,7 +309,11 @@ mod tests {
             content: "127.0.0.1 localhost\n".to_owned(),
         };
         let hash = Sha256::of(file.content.as_bytes());
-        let configured = |text: String| read(&text, std::slice::from_ref(&file), CLOCK).configured;
+        let node = NodePlan {
+            files: vec![file],
+            ..node("w1")
+        };
+        let configured = |text: String| read(&text, &node, CLOCK).configured;
         let whole = format!("configured=abc\n{hash}  /etc/hosts\n");
         assert_eq!(configured(whole).as_deref(), Some("abc"));
         let other = Sha256::of(b"by hand");
@@ -248,7 +330,7 @@ mod tests {
     fn a_balancer_tells_its_servers() {
         let guest = read(
             "ca=def  /etc/haproxy/cluster-ca.crt\nbalancing=yes\n--- servers\n# pxname,svname,status,check_status\nmasters,m1,UP,L7OK\n",
-            &[],
+            &node("lb1"),
             CLOCK,
         );
         assert!(guest.balancing);

@@ -32,16 +32,17 @@ use crate::provider::memory::Memory;
 use crate::provider::{DomainState, Fault, Provider as _};
 use crate::recipe::{Outcome, RecipeError, replace, up};
 use crate::site::Site;
-use crate::spec::{ClusterSpec, Driver};
+use crate::spec::{ClusterSpec, Driver, Endpoint};
 use crate::store::Sha256;
 
 /// Nobody needs a right for it.
 const SSH: u16 = 2222;
 
 /// What stands for a node's programs. `nothing` is what the rest are.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("ctr", include_str!("programs/ctr")),
     ("curl", include_str!("programs/curl")),
+    ("etcdctl", include_str!("programs/etcdctl")),
     ("kubeadm", include_str!("programs/kubeadm")),
     ("kubectl", include_str!("programs/kubectl")),
     ("nothing", include_str!("programs/nothing")),
@@ -61,6 +62,8 @@ pub(super) struct Bench {
     commands: Arc<watch::Sender<usize>>,
     steps: Arc<Mutex<BTreeSet<String>>>,
     paths: LabPaths,
+    /// The same cluster with one control-plane node, by plain `kubeadm init`.
+    alone: Plan,
     _servers: Vec<AbortOnDropHandle<()>>,
     _anchor: Anchor,
     _scratch: tempfile::TempDir,
@@ -99,6 +102,8 @@ impl Bench {
         let scratch = tempfile::tempdir().unwrap();
         let root = Utf8PathBuf::from_path_buf(scratch.path().to_owned()).unwrap();
         let plan = derive::plan(&spec, Driver::Lxc, beside(&root));
+        (spec.control_plane.count, spec.control_plane.endpoint) = (1, Endpoint::None);
+        let alone = derive::plan(&spec, Driver::Lxc, beside(&root));
         let shared = root.join("cluster");
         let acceptor = certificates(&plan, &shared);
         let paths = LabPaths::new(&root.join("state"), &plan.cluster);
@@ -108,13 +113,18 @@ impl Bench {
         let truth = Arc::new(Truth::new(&plan, root));
         let api = serve(
             (plan.network.endpoint, 6443),
-            Voice::Api,
+            Voice::Balanced,
             acceptor.clone(),
             truth.clone(),
         );
-        let members = plan.control_plane().map(|node| {
-            let voice = Voice::Etcd(node.name.clone());
-            serve((node.address, 2379), voice, acceptor.clone(), truth.clone())
+        let members = plan.control_plane().flat_map(|node| {
+            let voices = [
+                (2379, Voice::Etcd(node.name.clone())),
+                (6443, Voice::Api(node.name.clone())),
+            ];
+            voices.map(|(port, voice)| {
+                serve((node.address, port), voice, acceptor.clone(), truth.clone())
+            })
         });
         let servers = members.chain([api]).collect();
         let commands = Arc::new(watch::Sender::new(0));
@@ -125,6 +135,7 @@ impl Bench {
             commands,
             steps: Arc::default(),
             paths,
+            alone,
             _servers: servers,
             _anchor: anchor,
             _scratch: scratch,
@@ -195,6 +206,13 @@ impl Bench {
         let mut site = self.site();
         let kept = |node: &NodePlan| !nodes.contains(&node.name.as_str());
         site.plan.nodes.retain(kept);
+        self.bring(site).await
+    }
+
+    /// `up` to the plan of one control-plane node without an endpoint.
+    pub(super) async fn up_alone(&self) -> Result<Outcome, RecipeError> {
+        let mut site = self.site();
+        site.plan = self.alone.clone();
         self.bring(site).await
     }
 

@@ -22,12 +22,17 @@ use super::truth::{Member, Truth};
 use crate::kubernetes::authority::Authority;
 use crate::name::NodeName;
 use crate::plan::Plan;
+use crate::render::kubeadm::sans;
 
 /// Writes what kubeadm would make: one authority, one certificate that everybody shows. Returns what servers show.
 pub(super) fn certificates(plan: &Plan, shared: &Utf8Path) -> TlsAcceptor {
     let authority = Authority::new();
     let addresses = plan.nodes.iter().map(|node| node.address);
-    let names: Vec<_> = addresses.map(|at| SanType::IpAddress(at.into())).collect();
+    let mut names: Vec<_> = addresses.map(|at| SanType::IpAddress(at.into())).collect();
+    let plain = authority.leaf(names.clone(), false);
+    for name in sans(plan) {
+        names.push(SanType::DnsName(name.try_into().unwrap()));
+    }
     let ended = authority.leaf(names.clone(), true);
     let leaf = authority.leaf(names, false);
 
@@ -47,6 +52,8 @@ pub(super) fn certificates(plan: &Plan, shared: &Utf8Path) -> TlsAcceptor {
     }
     write("sa.key", "key");
     fs::write(shared.join("ended.crt"), ended.certificate.pem()).unwrap();
+    // As without a control plane endpoint.
+    fs::write(shared.join("plain.crt"), plain.certificate.pem()).unwrap();
     let kubeconfig = authority.kubeconfig(&plan.endpoint().to_string(), &leaf);
     fs::write(shared.join("admin.conf"), kubeconfig).unwrap();
     authority.acceptor(&leaf, false)
@@ -55,7 +62,10 @@ pub(super) fn certificates(plan: &Plan, shared: &Utf8Path) -> TlsAcceptor {
 /// Whose voice a server is.
 #[derive(Debug, Clone)]
 pub(super) enum Voice {
-    Api,
+    /// Through the load balancer.
+    Balanced,
+    /// One API server by itself.
+    Api(NodeName),
     Etcd(NodeName),
 }
 
@@ -96,9 +106,16 @@ async fn answer(
     let (code, said) = match voice {
         Voice::Etcd(node) => etcd(truth, node, uri.path(), &sent),
         // A load balancer without a server ends the connection.
-        Voice::Api if !truth.ask_api() => return Err(io::Error::other("no server is there")),
-        Voice::Api if uri.path() == "/readyz" => (200, Value::Null),
-        Voice::Api => api(truth, &method, uri.path(), uri.query().unwrap_or(""), sent),
+        Voice::Balanced if !truth.ask_balanced() => {
+            return Err(io::Error::other("no server is there"));
+        }
+        Voice::Api(node) if !truth.ask_api(node) => {
+            return Err(io::Error::other("it is not there"));
+        }
+        Voice::Balanced | Voice::Api(_) if uri.path() == "/readyz" => (200, Value::Null),
+        Voice::Balanced | Voice::Api(_) => {
+            api(truth, &method, uri.path(), uri.query().unwrap_or(""), sent)
+        }
     };
     let text = match &said {
         Value::Null => "ok".to_owned(),
@@ -154,6 +171,14 @@ fn api(truth: &Truth, method: &Method, path: &str, query: &str, sent: Value) -> 
             json!({ "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": path }),
         ),
     };
+    // What kubeadm wrote, until it is patched.
+    let named = |by: &str, key: &str| {
+        let mut answer = made(by);
+        if answer.1["data"][key].is_null() && answer.0 == 200 {
+            answer.1["data"] = json!({ key: truth.read_shared(by) });
+        }
+        answer
+    };
     let name = path.rsplit('/').next().unwrap_or_default();
     match name {
         "nodes" => list(
@@ -198,7 +223,10 @@ fn api(truth: &Truth, method: &Method, path: &str, query: &str, sent: Value) -> 
                     .collect(),
             )
         }
-        "kubeadm-config" | "kubelet-config" | "cluster-info" => made("config"),
+        "kubeadm-config" => named("config", "ClusterConfiguration"),
+        "cluster-info" => named("server", "kubeconfig"),
+        "kube-proxy" if path.contains("/configmaps/") => named("server", "kubeconfig.conf"),
+        "kubelet-config" => made("config"),
         "coredns" if path.contains("/deployments/") && truth.shared("addons") => {
             let mut deployment = truth.object(path);
             let ready = truth

@@ -11,7 +11,7 @@ use crate::provider;
 use crate::recipe::{Outcome, RecipeError};
 
 /// How many kinds of actions there are.
-const ACTIONS: usize = 24;
+const ACTIONS: usize = 28;
 
 /// A loop that two cores share with other tests.
 fn on_threads(test: impl Future<Output = ()>) {
@@ -79,7 +79,7 @@ async fn killed_at(command: usize) -> bool {
 /// What somebody does to a cluster, and the action that mends it.
 type Damage = (&'static str, fn(&Bench), &'static str);
 
-const DAMAGES: [Damage; 15] = [
+const DAMAGES: [Damage; 18] = [
     (
         "a member removed from etcd",
         |bench| {
@@ -174,6 +174,34 @@ const DAMAGES: [Damage; 15] = [
         "kubeconfig",
     ),
     (
+        "kubeconfigs of another place",
+        |bench| {
+            for file in [
+                "m2/etc/kubernetes/admin.conf",
+                "w1/etc/kubernetes/kubelet.conf",
+            ] {
+                let file = bench.truth.root.join(file);
+                let text = fs::read_to_string(&file).unwrap();
+                fs::write(&file, text.replace("https://127.", "https://128.")).unwrap();
+            }
+        },
+        "repoint",
+    ),
+    (
+        "an API server's certificate without the endpoint's names",
+        |bench| {
+            let plain = bench.truth.root.join("cluster/plain.crt");
+            let pki = bench.disk("m2").join("etc/kubernetes/pki");
+            fs::copy(plain, pki.join("apiserver.crt")).unwrap();
+        },
+        "serving certificate",
+    ),
+    (
+        "kubeadm's configuration without an endpoint",
+        |bench| fs::write(bench.truth.root.join("cluster/config"), "").unwrap(),
+        "endpoint",
+    ),
+    (
         "a kubeadm that works on a node",
         |bench| {
             let unit = bench.disk("w1").join("run/units/regent-kubeadm");
@@ -210,6 +238,8 @@ fn what_is_damaged_is_mended() {
         }
         bench.up().await.unwrap();
         all.extend(bench.steps());
+        // `one_becomes_three` has what is done once in a cluster's life.
+        all.extend(["save".to_owned()]);
         assert_eq!(
             all.len(),
             ACTIONS,
@@ -336,6 +366,45 @@ fn nodes_come_and_go() {
         );
         assert_eq!(bench.up().await.unwrap(), Outcome::Changed);
         assert_healthy(&bench, "nodes went and came").await;
+    });
+}
+
+/// A cluster by plain `kubeadm init` gets its endpoint and two more control-plane nodes in place; killed anywhere it goes on,
+/// and back where no second member is.
+#[test]
+fn one_becomes_three() {
+    on_threads(async {
+        let bench = Bench::new(3, 1);
+        bench.up_alone().await.unwrap();
+        assert_eq!(bench.up_alone().await.unwrap(), Outcome::Unchanged);
+        let cluster = bench.truth.cluster();
+        let only = bench.truth.members();
+        bench.steps();
+        // Killed a little later each time, it goes back as long as it may.
+        let mut commands = 1;
+        while bench.up_killed_at(commands).await.is_none() {
+            if bench.truth.members().len() == 1 && commands % 3 == 0 {
+                assert_eq!(bench.up_alone().await.unwrap(), Outcome::Changed);
+                assert_eq!(bench.up_alone().await.unwrap(), Outcome::Unchanged);
+            }
+            commands += 3;
+            assert!(commands < 300, "it does not come to an end");
+        }
+        let steps = bench.steps();
+        for step in ["save", "repoint", "endpoint"] {
+            assert!(steps.contains(step), "{steps:?}");
+        }
+        // kubeadm makes it whether or not regent lives.
+        let served = bench.disk("m1").join("etc/kubernetes/pki/apiserver.crt");
+        let with_names = bench.truth.root.join("cluster/pki/apiserver.crt");
+        assert_eq!(fs::read(served).unwrap(), fs::read(with_names).unwrap());
+        assert_healthy(&bench, "it moved").await;
+        assert_eq!(bench.truth.cluster(), cluster, "another cluster was begun");
+        assert_eq!(bench.truth.members()[0].id, only[0].id);
+        let saved = bench.site().lab.paths().saved();
+        assert!(saved.join("m1.tar").exists() && saved.join("m1.db").exists());
+        let told = bench.up_alone().await.unwrap_err().to_string();
+        assert!(told.contains("loadBalancer → none"), "{told}");
     });
 }
 

@@ -64,6 +64,11 @@ impl Truth {
         self.root.join("cluster").join(name).exists()
     }
 
+    /// What has been written there.
+    pub(super) fn read_shared(&self, name: &str) -> String {
+        fs::read_to_string(self.root.join("cluster").join(name)).unwrap_or_default()
+    }
+
     /// A node starts, which has been in the cluster before: what runs on it must start too.
     pub(super) fn booted(&self, node: &NodeName) {
         let mut asked = self.asked.lock().unwrap();
@@ -94,8 +99,15 @@ impl Truth {
         self.member_on(node)
     }
 
-    pub(super) fn ask_api(&self) -> bool {
-        self.api_lives() && self.ask("api", API)
+    pub(super) fn ask_balanced(&self) -> bool {
+        let mut balancers = self.plan.load_balancers();
+        let balances = balancers.any(|node| self.runs(&node.name, "haproxy"));
+        let mut servers = self.plan.control_plane();
+        balances && servers.any(|node| self.serves(&node.name)) && self.ask("api", API)
+    }
+
+    pub(super) fn ask_api(&self, node: &NodeName) -> bool {
+        self.serves(node) && self.ask("api", API)
     }
 
     /// The kubelets that have renewed their leases.
@@ -175,17 +187,9 @@ impl Truth {
         }
     }
 
-    fn api_lives(&self) -> bool {
-        let serves = |node: &NodeName| {
-            let pod = self
-                .disk(node)
-                .join("etc/kubernetes/manifests/kube-apiserver.yaml");
-            pod.exists() && self.member_on(node).is_some()
-        };
-        let mut balancers = self.plan.load_balancers();
-        balancers.any(|node| self.runs(&node.name, "haproxy"))
-            && self.quorum()
-            && self.plan.control_plane().any(|node| serves(&node.name))
+    fn serves(&self, node: &NodeName) -> bool {
+        let pod = "etc/kubernetes/manifests/kube-apiserver.yaml";
+        self.quorum() && self.disk(node).join(pod).exists() && self.member_on(node).is_some()
     }
 
     pub(super) fn nodes(&self) -> Vec<NodeName> {

@@ -2,10 +2,12 @@
 
 use super::model::{Data, Model, failed};
 use crate::etcd::{self, Member};
+use crate::kubernetes::Named;
 use crate::name::NodeName;
 use crate::plan::NodeRole;
 use crate::recipe::world::{DERIVED, KEYS, KUBECONFIGS, KUBELET, STATIC_PODS};
 use crate::recipe::{Action, RecipeError};
+use crate::render::kubeadm::sans;
 
 /// One stage of an action, after which something may die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +97,19 @@ impl Model {
         let machine = state.machines.get_mut(node).unwrap();
         match stage {
             Stage::Files(files) => {
+                if files.contains(&"pki/apiserver.crt")
+                    && !machine.files.contains("pki/apiserver.crt")
+                {
+                    machine.sans = sans(&self.plan).into_iter().collect();
+                }
+                let worker = planned.role == NodeRole::Worker;
+                if files.contains(if worker {
+                    &"kubelet.conf"
+                } else {
+                    &"admin.conf"
+                }) {
+                    machine.server = Some(self.plan.network.endpoint);
+                }
                 machine
                     .files
                     .extend(files.iter().map(|&file| file.to_owned()));
@@ -123,6 +138,8 @@ impl Model {
             Stage::Found => {}
             Stage::Listed => {
                 needs(quorum, "no quorum")?;
+                let stable = state.named.configuration.is_some();
+                needs(stable, "no stable controlPlaneEndpoint address")?;
                 // kubeadm takes a member that is there already for its own.
                 if state.members.iter().all(|member| member.peer != peer) {
                     state.drawn = drawn;
@@ -153,8 +170,10 @@ impl Model {
                 needs(self.api_lives(state), "the API does not answer")?;
                 state.nodes.insert(node.to_string(), true);
             }
-            Stage::Addons => state.addons = true,
-            Stage::Kubeconfig => state.kubeconfig = Some(ca),
+            Stage::Addons => (state.addons, state.named) = (true, Named::of(&self.plan)),
+            Stage::Kubeconfig => {
+                (state.kubeconfig, state.lab_server) = (Some(ca), machine.server);
+            }
         }
         Ok(())
     }

@@ -3,13 +3,16 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 
 use super::kubeadm::Stage;
 use crate::etcd::Member;
+use crate::kubernetes::Named;
 use crate::name::NodeName;
 use crate::plan::{NodePlan, NodeRole, Plan};
 use crate::recipe::world::KEYS;
 use crate::recipe::{Action, RecipeError, fingerprint};
+use crate::render::kubeadm::sans;
 
 /// Where something dies: at the action of that number, after that many of its stages; regent alone, or also the node that
 /// it works on.
@@ -36,6 +39,10 @@ pub(super) struct Machine {
     pub(super) loaded: bool,
     /// The time of its certificates is over.
     pub(super) ended: bool,
+    /// Where its kubeconfigs have the API servers.
+    pub(super) server: Option<Ipv4Addr>,
+    /// What its API server's certificate is for.
+    pub(super) sans: BTreeSet<String>,
     /// The stages that a kubeadm which outlived regent has still to do.
     pub(super) busy: Vec<Stage>,
     pub(super) data: Option<Data>,
@@ -59,6 +66,10 @@ pub(super) struct State {
     pub(super) addons: bool,
     pub(super) manifests: Option<String>,
     pub(super) kubeconfig: Option<Option<u64>>,
+    /// Where the lab's kubeconfig has the API servers.
+    pub(super) lab_server: Option<Ipv4Addr>,
+    pub(super) named: Named,
+    pub(super) saved: BTreeSet<NodeName>,
     pub(super) drawn: u64,
     acted: usize,
     kills: Vec<Kill>,
@@ -70,6 +81,8 @@ pub(super) struct State {
 pub(super) struct Model {
     pub(super) plan: Plan,
     pub(super) recorded: Option<Plan>,
+    /// What an `up` that did not come to its end was bringing it to.
+    pub(super) target: Option<Plan>,
     pub(super) state: RefCell<State>,
 }
 
@@ -78,6 +91,7 @@ impl Model {
         Self {
             plan: plan.clone(),
             recorded: None,
+            target: None,
             state: RefCell::default(),
         }
     }
@@ -107,6 +121,16 @@ impl Model {
 
     pub(super) fn planned(&self, node: &NodeName) -> &NodePlan {
         self.plan.node(node).unwrap()
+    }
+
+    /// A node that is planned, or was.
+    fn known(&self, node: &NodeName) -> Option<&NodePlan> {
+        let plans = [
+            Some(&self.plan),
+            self.recorded.as_ref(),
+            self.target.as_ref(),
+        ];
+        plans.into_iter().flatten().find_map(|plan| plan.node(node))
     }
 
     /// Carries out an action up to where something dies.
@@ -148,7 +172,35 @@ impl Model {
             "{action} cost etcd its quorum\n{}",
             after.trace
         );
+        if !killed_node {
+            self.nobody_is_lost(action, &before, &after);
+        }
         told
+    }
+
+    /// Where the place of the API servers changes, whoever found one before finds one after.
+    fn nobody_is_lost(&self, action: &Action, before: &State, after: &State) {
+        let moves = matches!(
+            action,
+            Action::Save(_)
+                | Action::Certify(_)
+                | Action::Repoint(_)
+                | Action::Endpoint
+                | Action::Remove(_)
+        );
+        let machines = after.machines.iter();
+        for (name, machine) in machines.filter(|(name, _)| moves && self.plan.node(name).is_some())
+        {
+            let had = before.machines.get(name).and_then(|machine| machine.server);
+            let (Some(had), Some(has)) = (had, machine.server) else {
+                continue;
+            };
+            assert!(
+                !self.answers_at(before, had) || self.answers_at(after, has),
+                "{action} has {name} look for the API where nobody answers, at {has}\n{}",
+                after.trace
+            );
+        }
     }
 
     fn go(&self, action: &Action, stages: &[Stage]) -> Result<(), RecipeError> {
@@ -236,7 +288,19 @@ impl Model {
                 let machine = state.machines.get_mut(node).unwrap();
                 (machine.balancing, machine.ca) = (true, ca);
             }
-            Action::Kubeconfig(_) => state.kubeconfig = Some(ca),
+            Action::Kubeconfig(node) => {
+                state.kubeconfig = Some(ca);
+                state.lab_server = state.machines.get(node).unwrap().server;
+            }
+            Action::Save(node) => drop(state.saved.insert(node.clone())),
+            Action::Certify(node) => {
+                let names = sans(&self.plan).into_iter().collect();
+                state.machines.get_mut(node).unwrap().sans = names;
+            }
+            Action::Repoint(node) => {
+                state.machines.get_mut(node).unwrap().server = Some(self.plan.network.endpoint);
+            }
+            Action::Endpoint if lives => state.named = Named::of(&self.plan),
             Action::Kubelet(node) => state.machines.get_mut(node).unwrap().kubelet = true,
             Action::Register(node) if lives => {
                 state.nodes.entry(node.to_string()).or_default();
@@ -271,6 +335,7 @@ impl Model {
             | Action::Stay(_)
             | Action::Register(_)
             | Action::Mark(_)
+            | Action::Endpoint
             | Action::Manifests
             | Action::AwaitApi => {
                 return Err(RecipeError::Mismatch("the API does not answer".to_owned()));
@@ -357,17 +422,31 @@ impl Model {
     }
 
     pub(super) fn api_lives(&self, state: &State) -> bool {
-        let balanced = |node: &NodePlan| {
-            let machine = state.machines.get(&node.name);
-            machine.is_some_and(|machine| machine.runs && !machine.mute && machine.balancing)
+        self.answers_at(state, self.plan.network.endpoint)
+    }
+
+    /// Whether an API server answers at an address, with a certificate for it.
+    pub(super) fn answers_at(&self, state: &State, address: Ipv4Addr) -> bool {
+        let at = |name: &NodeName| self.known(name).filter(|node| node.address == address);
+        let mut machines = state.machines.iter();
+        let Some((node, machine)) = machines.find_map(|(name, of)| Some((at(name)?, of))) else {
+            return false;
         };
         let serves = |machine: &Machine| {
             let server = machine.files.contains("manifests/kube-apiserver.yaml");
             self.runs(machine, state).is_some() && server
         };
+        let named = |machine: &Machine| machine.sans.contains(&address.to_string());
+        let mut all = state.machines.values();
         self.quorum(state)
-            && self.plan.load_balancers().any(balanced)
-            && state.machines.values().any(serves)
+            && match node.role {
+                NodeRole::LoadBalancer => {
+                    let balances = machine.runs && !machine.mute && machine.balancing;
+                    balances && all.any(|machine| serves(machine) && named(machine))
+                }
+                // kubeadm puts a node's own address into its certificate.
+                _ => serves(machine),
+            }
     }
 }
 

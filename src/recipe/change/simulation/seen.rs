@@ -4,13 +4,14 @@ use jiff::Timestamp;
 
 use super::model::{Machine, Model, State, dead};
 use crate::etcd::MemberStatus;
-use crate::kubernetes::{Leaving, NodeStatus};
+use crate::kubernetes::{Leaving, Named, NodeStatus};
 use crate::name::NodeName;
 use crate::plan::NodeRole;
 use crate::provider::DomainState;
 use crate::recipe::up::Worked;
 use crate::recipe::world::{Api, ApiSeen, Etcd, Guest, Inside, Kubeadm, Kubeconfig, World};
 use crate::recipe::{Action, Check, RecipeError};
+use crate::render::kubeadm::sans;
 
 /// Every clock of the model.
 const NOW: Timestamp = Timestamp::constant(1_764_000_000, 0);
@@ -26,6 +27,15 @@ impl Model {
                 continue;
             };
             let known = state.nodes.get(node.name.as_str());
+            let elsewhere = machine
+                .server
+                .is_some_and(|server| server != self.plan.network.endpoint);
+            let covered = sans(&self.plan)
+                .iter()
+                .all(|name| machine.sans.contains(name));
+            if elsewhere || (node.role == NodeRole::ControlPlane && !covered) {
+                missing.push(format!("{} is of another endpoint", node.name));
+            }
             let well = machine.runs
                 && !machine.ended
                 && !machine.mute
@@ -51,6 +61,9 @@ impl Model {
             if !planned || state.drained.contains(name) {
                 missing.push(format!("{name} is to go, or was"));
             }
+        }
+        if state.named != Named::of(&self.plan) {
+            missing.push("the API names another endpoint".to_owned());
         }
         if state.members.len() != self.plan.control_plane().count() {
             missing.push("members that nobody planned".to_owned());
@@ -98,6 +111,18 @@ impl Model {
                 emptied: machine.emptied,
                 data: machine.data.is_some(),
             },
+            kubeconfigs: machine
+                .server
+                .filter(|_| {
+                    machine.files.contains("admin.conf") || machine.files.contains("kubelet.conf")
+                })
+                .map(|server| ("admin.conf".to_owned(), format!("https://{server}:6443")))
+                .into_iter()
+                .collect(),
+            sans: machine
+                .files
+                .contains("pki/apiserver.crt")
+                .then(|| machine.sans.clone()),
             kubelet: machine.kubelet,
             ca: machine.ca.map(|ca| ca.to_string()),
             archives: archives.map(|archive| archive.sha256.clone()).collect(),
@@ -126,12 +151,16 @@ impl Worked for Model {
             kubeconfig: match state.kubeconfig {
                 None => Kubeconfig::Missing,
                 Some(None) => Kubeconfig::Unusable("it is damaged".to_owned()),
+                Some(Some(_)) if state.lab_server != Some(self.plan.network.endpoint) => {
+                    Kubeconfig::Unusable("it is of another endpoint".to_owned())
+                }
                 Some(Some(ca)) => Kubeconfig::Usable { ca: ca.to_string() },
             },
             checks: vec![Check {
                 name: "all",
                 missing: (!missing.is_empty()).then(|| missing.join("; ")),
             }],
+            saved: state.saved.clone(),
             ..World::default()
         };
         for (name, machine) in state.machines.iter().filter(|(_, machine)| machine.defined) {
@@ -145,7 +174,10 @@ impl Worked for Model {
                 world.nodes.insert(name.clone(), self.see_node(machine));
             }
         }
-        if self.api_lives(&state) && matches!(state.kubeconfig, Some(Some(_))) {
+        let server = state
+            .lab_server
+            .filter(|_| matches!(state.kubeconfig, Some(Some(_))));
+        if server.is_some_and(|server| self.answers_at(&state, server)) {
             let nodes = state.nodes.iter().map(|(name, control_plane)| NodeStatus {
                 name: name.clone(),
                 control_plane: *control_plane,
@@ -163,6 +195,7 @@ impl Worked for Model {
                 } else {
                     vec!["add-ons".to_owned()]
                 },
+                endpoint: state.named.clone(),
                 manifests: state.manifests.clone(),
                 ..ApiSeen::default()
             }));
