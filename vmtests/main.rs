@@ -31,6 +31,7 @@ mod lab;
 mod lab_scenarios;
 mod life_scenarios;
 mod machine_scenarios;
+mod migration_scenarios;
 mod other_host;
 mod own_cluster;
 mod place;

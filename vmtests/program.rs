@@ -39,12 +39,22 @@ pub struct Program {
 impl Program {
     /// Nothing runs yet.
     pub fn new() -> Result<Self> {
+        Self::with(CLUSTER)
+    }
+
+    /// The same with another file; its cluster has the same name.
+    pub fn with(cluster: &str) -> Result<Self> {
         let program = Self {
             state: State::new()?,
             directory: tempfile::tempdir()?,
         };
-        std::fs::write(program.file()?, CLUSTER)?;
+        program.write(cluster)?;
         Ok(program)
+    }
+
+    /// Edits the cluster's file.
+    pub fn write(&self, cluster: &str) -> Result {
+        Ok(std::fs::write(self.file()?, cluster)?)
     }
 
     /// The cluster's file.

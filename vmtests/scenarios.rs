@@ -13,6 +13,7 @@ use crate::failpoints;
 use crate::lab_scenarios;
 use crate::life_scenarios;
 use crate::machine_scenarios;
+use crate::migration_scenarios;
 use crate::own_cluster;
 use crate::platform_scenarios;
 use crate::recovery_scenarios;
@@ -182,6 +183,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "nodes_come_and_go",
         run: Run::Commands(life_scenarios::nodes_come_and_go),
+    },
+    Scenario {
+        name: "one_becomes_three",
+        run: Run::Alone(migration_scenarios::one_becomes_three),
     },
     Scenario {
         name: "the_other_choices_make_a_cluster",

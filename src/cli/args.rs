@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     completions, doctor, down, exec, init, kubeconfig, kubectl, lock, logs, node, plan, replace,
-    schema, ssh, status, store, up, verify,
+    rollback, schema, ssh, status, store, up, verify,
 };
 
 /// Turns one cluster.yaml into a running, highly available kubeadm cluster on libvirt nodes, and proves that it
@@ -97,6 +97,7 @@ pub enum Command {
     Logs(logs::Logs),
     Node(node::Node),
     Replace(replace::Replace),
+    Rollback(rollback::Rollback),
     Down(down::Down),
     Store(store::Store),
     Lock(lock::Lock),

@@ -23,6 +23,7 @@ mod logs;
 mod node;
 mod plan;
 mod replace;
+mod rollback;
 mod schema;
 mod ssh;
 mod status;

@@ -1,0 +1,210 @@
+//! A cluster by plain `kubeadm init` becomes highly available in place, while somebody uses it.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::time::{Duration, Instant};
+
+use regent::image::NodeImage;
+
+use crate::cluster::Seen;
+use crate::lab::Result;
+use crate::program::{Program, finish, said};
+use crate::scenarios::expect;
+
+/// One control-plane node without a control plane endpoint.
+const BEFORE: &str = "\
+apiVersion: regent/v1
+name: omicron
+hypervisor: { driver: lxc }
+controlPlane: { count: 1, endpoint: none }
+workers: { count: 1 }
+";
+
+/// What `regent` exits with when it refuses what it is told, and when an operation failed.
+const FAILED: i32 = 4;
+
+/// The aim.
+const MOVED: Duration = Duration::from_secs(60);
+
+/// Pods whose fate is looked at.
+const APP: &str = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: app, namespace: default}
+spec:
+  replicas: 4
+  selector: {matchLabels: {app: app}}
+  template:
+    metadata: {labels: {app: app}}
+    spec: {containers: [{name: pause, image: \"registry.k8s.io/pause:3.10.1\"}]}
+";
+
+/// Asks an API server, twenty times a second on a connection each, from its first answer until a file is there.
+const ASK: &str = r#"
+sed -n 's/^ *certificate-authority-data: //p' "$KUBECONFIG" | base64 -d >"$2"
+ask() { [ "$(curl -s -m 5 --cacert "$2" "https://$1:6443/readyz")" = ok ]; }
+asked=0 failed=0
+until ask "$1" "$2" || [ -e "$3" ]; do sleep 0.05; done
+until [ -e "$3" ]; do
+    ask "$1" "$2" || failed=$((failed + 1))
+    asked=$((asked + 1))
+    sleep 0.05
+done
+echo "$asked $failed"
+"#;
+
+/// What of kubeadm's names the API server's old place.
+const NAMES: &str = "grep -rlF 198.18.0.21:6443 /etc/kubernetes /root/.kube /var/lib/kubelet/config.yaml 2>/dev/null | sort | xargs";
+
+/// It is stopped half-way and goes back; it goes through while clients ask the old and the new place and no question fails;
+/// the node that was the only one is lost like any other.
+pub fn one_becomes_three(_: &NodeImage) -> Seen {
+    let program = Program::with(BEFORE)?;
+    let told = moves(&program);
+    program.down()?;
+    told
+}
+
+fn moves(program: &Program) -> Seen {
+    program.says(&["up"])?;
+    let app = program.directory()?.join("app.yaml");
+    std::fs::write(&app, APP)?;
+    program.says(&["kubectl", "apply", "--filename", app.as_str()])?;
+    let rollout = [
+        "kubectl",
+        "rollout",
+        "status",
+        "deployment/app",
+        "--timeout=60s",
+    ];
+    program.says(&rollout)?;
+    let before = pods(program)?;
+
+    program.write(&after())?;
+    killed(program, "endpoint/after")?;
+    program.says(&["rollback"])?;
+    program.write(BEFORE)?;
+    program.is_as_planned()?;
+    let status = program.says(&["status"])?;
+    expect(
+        !status.contains("lb1"),
+        format!("nothing is left of it: {status}"),
+    )?;
+
+    program.write(&after())?;
+    let begun = Instant::now();
+    let stop = program.directory()?.join("stop");
+    let (old, new, moved) = std::thread::scope(|scope| {
+        let ask = |at: &'static str| {
+            scope.spawn(move || ask(program, at).map_err(|error| error.to_string()))
+        };
+        let (old, new) = (ask("198.18.0.21"), ask("198.18.0.11"));
+        let moved = through(program).map(|()| begun.elapsed());
+        std::fs::write(&stop, "")?;
+        let joined = |thread: std::thread::ScopedJoinHandle<
+            '_,
+            std::result::Result<u32, String>,
+        >| { thread.join().map_err(|_| "an asker panicked") };
+        Ok::<_, Box<dyn std::error::Error>>((joined(old)??, joined(new)??, moved?))
+    })?;
+    expect(moved < MOVED, format!("within {MOVED:?}, not {moved:.1?}"))?;
+    program.is_healthy()?;
+    let now = pods(program)?;
+    expect(
+        now == before,
+        format!("the same pods, not {now}, before {before}"),
+    )?;
+    names(program)?;
+
+    let verdict = program.says(&["verify", "--target", "m1"])?;
+    let first = verdict.lines().next().unwrap_or_default();
+    Ok(format!(
+        "{moved:.1?}; no question failed of {old} at the old place and {new} at the new; then {first}"
+    ))
+}
+
+fn after() -> String {
+    BEFORE.replace("{ count: 1, endpoint: none }", "{ count: 3 }")
+}
+
+/// From the old place to a second member, where regent dies and there is no way back any more, and on to the end.
+fn through(program: &Program) -> Result {
+    killed(program, "join control plane m2/after")?;
+    let refused = program.refuses(&["rollback"], FAILED)?;
+    expect(refused.contains("no way back"), refused)?;
+    program.says(&["up"]).map(drop)
+}
+
+/// `up` that is killed there.
+fn killed(program: &Program, point: &str) -> Result {
+    let mut up = program.command(&["up"])?;
+    up.env("REGENT_FAILPOINT", point);
+    let up = finish(up)?;
+    expect(
+        up.status.signal() == Some(9),
+        format!("killed, not {}", said(&up)),
+    )
+}
+
+/// The pods, their containers, and how often those have started.
+fn pods(program: &Program) -> Result<String> {
+    let fields = "--output=jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[*].containerID} \
+                  {.status.containerStatuses[*].restartCount};{end}";
+    program.says(&["kubectl", "get", "pods", "--selector=app=app", fields])
+}
+
+/// Asks at an address until the file `stop` is there; how often. Every question must be answered.
+fn ask(program: &Program, at: &str) -> Result<u32> {
+    let directory = program.directory()?;
+    let (ca, stop) = (directory.join(format!("ca-{at}")), directory.join("stop"));
+    let words = [
+        "exec",
+        "--",
+        "sh",
+        "-c",
+        ASK,
+        "ask",
+        at,
+        ca.as_str(),
+        stop.as_str(),
+    ];
+    let counts = program.says(&words)?;
+    let (asked, failed) = counts.trim().split_once(' ').ok_or("no counts")?;
+    expect(
+        failed == "0",
+        format!("no question fails at {at}, not {failed} of {asked}"),
+    )?;
+    Ok(asked.parse()?)
+}
+
+/// The old place is named where a control-plane node means itself, and nowhere else.
+fn names(program: &Program) -> Result {
+    let of = |node: &str| program.says(&["ssh", node, NAMES]);
+    let own = [
+        "/etc/kubernetes/controller-manager.conf",
+        "/etc/kubernetes/kubelet.conf",
+        "/etc/kubernetes/manifests/kube-apiserver.yaml",
+        "/etc/kubernetes/scheduler.conf",
+    ];
+    for (node, wanted) in [
+        ("m1", own.join(" ")),
+        ("m2", String::new()),
+        ("w1", String::new()),
+    ] {
+        let named = of(node)?;
+        expect(
+            named.trim() == wanted,
+            format!("{node} names it in {wanted:?}, not {named}"),
+        )?;
+    }
+    for object in ["configmap/kubeadm-config", "configmap/kube-proxy"] {
+        let text = program.says(&[
+            "kubectl",
+            "get",
+            object,
+            "--namespace=kube-system",
+            "--output=yaml",
+        ])?;
+        expect(!text.contains("198.18.0.21"), text)?;
+    }
+    Ok(())
+}
