@@ -13,13 +13,16 @@ use super::lab::no_such_node;
 use crate::fault::{self, Impairment};
 use crate::lab;
 use crate::name::NodeName;
-use crate::ops::Hold;
+use crate::ops::{Hold, Opened};
 use crate::plan::Plan;
 use crate::provider::{self, DomainState, Strength};
 use crate::site::Site;
+use crate::spec::Limit;
 use crate::verify::{self, Fault, Ruling, Scenario, Target, Verdict};
 
 /// Inject a fault under load, measure the outage, and judge
+///
+/// With `--during` a command takes the fault's place: an upgrade, a node replaced, anything.
 ///
 /// Ends with exit code 0 for the verdict `pass`, 1 for `fail` (a budget or an invariant is broken) and for `void`
 /// (the run proves nothing: the fault did not bite, the load was too low, or the cluster was sick before).
@@ -30,6 +33,7 @@ Examples:
   regent verify --target any-worker         of the worker that runs the most of the test's pods
   regent verify --fault pause --target m2   suspend one node
   regent verify --times 10                  ten runs in a row, summed up; ends at the first that is no pass
+  regent verify --during 'regent up'        what does it cost clients to bring the cluster to what the file says now?
   regent verify --judge evidence/RUN        judge kept evidence again")]
 pub struct Verify {
     /// What happens
@@ -59,8 +63,27 @@ pub struct Verify {
     /// Where the evidence goes: one directory a run
     #[arg(long, value_name = "DIR", default_value = "evidence")]
     out: Utf8PathBuf,
+    /// No fault but this command, run by `sh` in this directory; it may change the cluster
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["fault", "target", "hold", "no_heal", "times"])]
+    during: Option<String>,
+    /// Of `--during`: how long any client may be without the cluster; with `0s` no request may fail
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "2s",
+        requires = "during"
+    )]
+    budget: Limit,
+    /// Of `--during`: how long the command may take
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "30m",
+        requires = "during"
+    )]
+    timeout: Limit,
     /// Judge the evidence in this directory again; no cluster is needed
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["fault", "target", "hold", "no_heal", "times", "out"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["fault", "target", "hold", "no_heal", "times", "out", "during"])]
     judge: Option<Utf8PathBuf>,
 }
 
@@ -99,6 +122,12 @@ impl Verify {
             let verdict = verify::evaluate(directory)?;
             return conclude(context, &verdict);
         }
+        // Its thread must not be in the lab's network.
+        let operation = self
+            .during
+            .as_deref()
+            .map(|command| verify::Operation::prepare(command, self.timeout.0));
+        let operation = operation.transpose()?;
         // From start to end: what else changed the cluster meanwhile would be in the verdict.
         let opened = context.opened(Hold::Change)?;
         self.check_target(&opened.plan)?;
@@ -115,6 +144,9 @@ impl Verify {
             .hint(format!("`{revert}` reverts it")));
         }
         context.show.record(&opened.lab.paths().events());
+        if let Some(operation) = operation {
+            return self.judge_operation(context, opened, &operation);
+        }
         let scenario = self.scenario();
         context.on_opened(opened, async |site| {
             if let Fault::Node { fault, .. } = &scenario.fault
@@ -143,6 +175,31 @@ impl Verify {
                 context.print(&format!("\n{}", series.text()), &series)?;
             }
             Ok(outcome)
+        })
+    }
+
+    /// Runs the command under load. What it leaves of the cluster, also when it is interrupted, is its own affair.
+    fn judge_operation(
+        &self,
+        context: &Context,
+        opened: Opened,
+        operation: &verify::Operation,
+    ) -> Result<Outcome, Failure> {
+        let scenario = Scenario::new(Fault::Command(operation.command().to_owned()));
+        context.on_opened(opened, async |site| {
+            tokio::select! {
+                _ = verify::await_preconditions(&site, AT_REST) => {}
+                () = context.interrupt.cancelled() => return Err(Failure::interrupted(UNTOUCHED)),
+            }
+            let out = self
+                .out
+                .join(verify::run_name(Timestamp::now(), &site.plan, &scenario));
+            let verdict = verify::during(&site, operation, self.budget.0, &out).await?;
+            if context.interrupt.is_cancelled() {
+                let left = format!("the command was ended; what was seen until then is in {out}");
+                return Err(Failure::interrupted(left));
+            }
+            conclude(context, &verdict)
         })
     }
 

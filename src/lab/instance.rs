@@ -8,6 +8,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use camino::Utf8PathBuf;
+
 use super::holder::{self, Holder};
 use super::host::Host;
 use super::lock::{Lock, LockError};
@@ -40,7 +42,7 @@ impl Lab {
     /// Idempotent; daemons that have died are started again.
     pub fn enter(paths: &LabPaths, plan: &Plan, events: &Events) -> Result<Self, LabError> {
         private_directory(paths.root())?;
-        let lock = lock(paths)?;
+        let lock = lock_or_share(paths)?;
         // Again: a `down` may have removed it between the first time and the lock.
         private_directory(paths.root())?;
         // What is damaged stops it here, before anything is written.
@@ -148,7 +150,7 @@ impl Lab {
             return Ok(None);
         }
         // Before it is found: whoever held it may have changed what is on record.
-        let lock = lock(paths)?;
+        let lock = lock_or_share(paths)?;
         Ok(Self::find(paths)?.map(|lab| Self {
             lock: Some(lock),
             ..lab
@@ -411,9 +413,22 @@ fn check_complete(
     }
 }
 
+/// Takes the lab's lock; where a process holds it that began this one, as a verification does with the command that it is
+/// about, another one below it: that process waits meanwhile, and only one of those that it began changes the lab.
+fn lock_or_share(paths: &LabPaths) -> Result<Lock, LabError> {
+    match Lock::take(&paths.lock(), Duration::ZERO) {
+        Ok(lock) => Ok(lock),
+        Err(error) if error.is_held_by_an_ancestor() => lock_at(paths.lock_below()),
+        Err(_) => lock(paths),
+    }
+}
+
 /// Takes the lab's lock.
 pub(super) fn lock(paths: &LabPaths) -> Result<Lock, LabError> {
-    let path = paths.lock();
+    lock_at(paths.lock())
+}
+
+fn lock_at(path: Utf8PathBuf) -> Result<Lock, LabError> {
     Lock::take(&path, PATIENCE).map_err(|error| match error {
         LockError::Held(holder) => LabError::Busy { path, holder },
         LockError::Io(error) => LabError::io("locking", &path)(error),

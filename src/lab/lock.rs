@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
+use super::process::ProcessId;
+
 /// An exclusive lock. Given back when it is dropped, or when its process ends in any way.
 #[derive(Debug)]
 pub(super) struct Lock {
@@ -24,6 +26,22 @@ pub(super) enum LockError {
     /// The file could not be opened, locked or written.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl LockError {
+    /// Whether whoever has it began this process, or began who did.
+    pub(super) fn is_held_by_an_ancestor(&self) -> bool {
+        let Self::Held(holder) = self else {
+            return false;
+        };
+        let pid = holder.strip_prefix("process ").and_then(|rest| {
+            let (pid, _) = rest.split_once(' ')?;
+            pid.parse().ok()
+        });
+        let own = ProcessId::of(std::process::id());
+        pid.zip(own)
+            .is_some_and(|(pid, own)| own.descends_from(pid))
+    }
 }
 
 impl Lock {
@@ -102,6 +120,23 @@ pub(super) fn program() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The shell that began this test, or a process that did not.
+    #[test]
+    fn whoever_has_it_is_an_ancestor_or_is_not() {
+        let held = |pid: u32| LockError::Held(format!("process {pid} (regent verify) since then"));
+        let parent = std::os::unix::process::parent_id();
+        assert!(held(parent).is_held_by_an_ancestor());
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        assert!(!held(child.id()).is_held_by_an_ancestor());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!held(std::process::id()).is_held_by_an_ancestor());
+        assert!(!LockError::Held("nobody".to_owned()).is_held_by_an_ancestor());
+    }
 
     #[test]
     fn a_second_taker_is_told_who_holds_it() {

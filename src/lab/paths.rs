@@ -52,6 +52,11 @@ impl LabPaths {
         self.root.with_extension("lock")
     }
 
+    /// Locked by whoever changes the lab on behalf of the process that has [`lock`](Self::lock).
+    pub fn lock_below(&self) -> Utf8PathBuf {
+        self.root.join("below.lock")
+    }
+
     /// The administrator's kubeconfig (0600), endpoint: the load balancer.
     pub fn kubeconfig(&self) -> Utf8PathBuf {
         self.root.join("kubeconfig")

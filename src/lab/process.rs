@@ -103,6 +103,15 @@ impl ProcessId {
             .collect()
     }
 
+    /// Whether that process began it, or began who did.
+    pub(super) fn descends_from(self, ancestor: u32) -> bool {
+        let parents = std::iter::successors(self.parent(), |pid| Self::of(*pid)?.parent());
+        // The first process of all has no parent, and calls it 0.
+        parents
+            .take_while(|pid| *pid != 0)
+            .any(|pid| pid == ancestor)
+    }
+
     fn parent(self) -> Option<u32> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
         fields(&stat)?.nth(1)?.parse().ok()

@@ -104,6 +104,32 @@ pub(super) fn limits(budgets: &Budgets) -> BTreeMap<Budget, u64> {
     ])
 }
 
+/// What watches and clients inside notice, and single requests, where nothing is to be noticed at all: a watch's next event and
+/// a pod's next answer come when they come, and on a busy machine some request takes a second.
+const UNNOTICED: Duration = Duration::from_secs(2);
+
+/// Returns the limits of a command that no kind of client may be without the cluster for longer than `budget`, in
+/// milliseconds.
+pub(super) fn limits_of_operation(budget: Duration) -> BTreeMap<Budget, u64> {
+    let ms = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    let outages = [
+        Budget::NewConnectionOutage,
+        Budget::ReusedConnectionOutage,
+        Budget::ReadOutage,
+        Budget::WriteOutage,
+    ];
+    let others = [
+        Budget::WatchGap,
+        Budget::HangingRequests,
+        Budget::ClusterDnsSilence,
+        Budget::KubernetesServiceSilence,
+        Budget::PodServiceSilence,
+    ];
+    let outages = outages.map(|of| (of, ms(budget)));
+    let others = others.map(|of| (of, ms(budget.max(UNNOTICED))));
+    outages.into_iter().chain(others).collect()
+}
+
 /// A budget and what was measured against it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

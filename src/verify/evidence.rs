@@ -1,6 +1,6 @@
 //! Everything that a run recorded, in memory and as files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
 
@@ -13,7 +13,8 @@ use super::budget::Budget;
 use super::clock::Moment;
 use super::history::History;
 use super::inside::Question;
-use super::observation::Observation;
+use super::observation::{Observation, Occurrence};
+use super::operation::OperationRecord;
 use super::sample::Sample;
 use super::subject::digest;
 use crate::name::{ClusterName, NodeName};
@@ -66,6 +67,9 @@ pub struct RunRecord {
     pub fault: FaultRecord,
     /// The load.
     pub load: Load,
+    /// The command that was run, if that is what was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationRecord>,
     /// When the parts of the run began.
     pub phases: Phases,
     /// What was wrong with the cluster before the fault. Not empty: the run is void.
@@ -91,11 +95,26 @@ pub struct RunRecord {
     pub subject: Subject,
 }
 
+impl RunRecord {
+    /// The nodes that what was done is about, of which nothing is promised meanwhile: the one that a fault hit, or those whose
+    /// domains a command started or ended.
+    pub(super) fn hit(&self, events: &[Observation]) -> BTreeSet<NodeName> {
+        let from = self.phases.fault.filter(|_| self.operation.is_some());
+        let worked_on = events.iter().filter_map(|event| match &event.what {
+            Occurrence::Domain { node, .. } if from.is_some_and(|from| event.at >= from) => {
+                node.parse().ok()
+            }
+            _ => None,
+        });
+        worked_on.chain(self.fault.node.clone()).collect()
+    }
+}
+
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct FaultRecord {
-    /// `power-cut`, `kill`, `stop`, `pause` or `restart`.
+    /// `power-cut`, `kill`, `stop`, `pause`, `restart`…; `during` for a command.
     pub kind: String,
     /// The target as it was asked for.
     pub target: String,

@@ -90,6 +90,7 @@ fn run() -> RunRecord {
             words: "etcd leader m2 lost power".to_owned(),
             weakness: Some("the page cache survives".to_owned()),
         },
+        operation: None,
         load: Load::default(),
         phases: Phases {
             load: Moment(0),

@@ -88,6 +88,15 @@ impl Injector<'_> {
                     weakness: None,
                 });
             }
+            Fault::Command(command) => {
+                return Ok(FaultRecord {
+                    kind: scenario.kind().to_owned(),
+                    target: scenario.target(),
+                    node: None,
+                    words: format!("`{command}` was run"),
+                    weakness: None,
+                });
+            }
             Fault::Node { fault, target } => (*fault, target),
         };
         let none = || InjectError::NoTarget(target.clone());

@@ -51,7 +51,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     let lane = |probe| lanes.get(&probe).map_or(&[][..], Vec::as_slice);
     let views: Vec<View> = Probe::ALL
         .into_iter()
-        .map(|probe| View::new(probe, lane(probe), run.phases))
+        .map(|probe| View::new(probe, lane(probe), run))
         .collect();
 
     let ledger = ledger(&evidence.history, &evidence.samples);
@@ -331,6 +331,7 @@ fn missed_budgets(evidence: &Evidence, ledger: &Ledger, budgets: &[BudgetCheck])
     if !ledger.etcd_read {
         reasons.push("etcd itself was not read after healing, so no write is proven".to_owned());
     }
+    reasons.extend(failed(&evidence.run));
     reasons.extend(evidence.run.trouble.iter().cloned());
     reasons.extend(not_as_before(&evidence.run));
     reasons
@@ -340,7 +341,7 @@ mod inside;
 mod surroundings;
 mod view;
 
-use surroundings::{bystanders, foreign, meddling, not_as_before, uncovered};
+use surroundings::{bystanders, failed, foreign, meddling, not_as_before, uncovered};
 use view::View;
 
 #[cfg(test)]

@@ -18,10 +18,12 @@ mod inside;
 mod judge;
 mod kubeconfig;
 mod ledger;
+mod left;
 #[cfg(test)]
 mod load_tests;
 mod observation;
 mod observe;
+mod operation;
 mod outage;
 mod precondition;
 mod recovery;
@@ -45,6 +47,7 @@ pub use judge::judge;
 pub use kubeconfig::KubeconfigError;
 pub use ledger::{Ledger, WatchReport, ledger, watch, watch_samples};
 pub use observation::{Observation, Occurrence, Phase, PodState, ServerState};
+pub use operation::{Operation, OperationRecord};
 pub use outage::{
     Degraded, Latency, Lateness, Outage, Window, degraded, latency, lateness, longest_gap,
     longest_hang, longest_pause, outage,
@@ -56,7 +59,7 @@ pub use regent_load::{
     Probe, ProbesError, SLOW, Sample, Stored, UnknownOutcome, Write, fate,
 };
 use regent_load::{clock, history, sample};
-pub use run::{evaluate, run, run_name};
+pub use run::{during, evaluate, run, run_name};
 pub use scenario::{Fault, Scenario, Target};
 pub use series::{Figure, Series, series};
 pub use summary::{headline, summary};

@@ -8,12 +8,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::api::{ANCHOR, Api, ApiError};
-use super::budget::limits;
+use super::budget::{limits, limits_of_operation};
 use super::clock::Clock;
 use super::error::VerifyError;
 use super::etcd::Etcd;
 use super::evidence::{
-    Evidence, EvidenceError, FaultRecord, Phases, RUN_SCHEMA, RunRecord, Subject, Tester, Workload,
+    Evidence, EvidenceError, FaultRecord, Phases, Proof, RUN_SCHEMA, RunRecord, Subject, Tester,
+    Workload,
 };
 use super::history::{History, Kept, Stored};
 use super::inject::Injector;
@@ -21,6 +22,7 @@ use super::inside::{Clients, ClientsError, Question};
 use super::judge::judge;
 use super::observation::{Occurrence, Phase, ServerState};
 use super::observe::{Observers, Recorder, Watched};
+use super::operation::Operation;
 use super::precondition;
 use super::recovery::recovery;
 use super::report;
@@ -28,7 +30,7 @@ use super::scenario::{Fault, Scenario, Target};
 
 use super::subject::subject;
 use super::verdict::{Ruling, Verdict};
-use super::{bundle, data, kubeconfig, workload};
+use super::{bundle, data, kubeconfig, left, workload};
 use crate::event::{Event, chain};
 use crate::kubernetes::VERIFICATION;
 use crate::plan::{NodeRole, Plan};
@@ -77,13 +79,45 @@ const INTERRUPTED: &str = "the run was interrupted";
 /// this returns (unless the scenario says otherwise); a caller that drops the future heals the node itself. A site whose
 /// `interrupt` is cancelled ends the run early: the fault is healed, the evidence is what there is, the verdict `void`.
 pub async fn run(site: &Site, scenario: &Scenario, out: &Utf8Path) -> Result<Verdict, VerifyError> {
-    std::fs::create_dir_all(out).map_err(|source| EvidenceError::Write {
-        path: out.to_owned(),
-        source,
-    })?;
+    make(out)?;
     let mut run = Run::prepare(site, scenario, out).await?;
     let history = run.perform().await?;
     run.finish(history, out).await
+}
+
+/// The load before a command and after it.
+const AROUND: Duration = Duration::from_secs(10);
+
+/// Runs a command under load, and judges what it cost the cluster's clients, as [`run`] does with a fault: `budget` is how long
+/// any kind of client may be without the cluster; zero: no request may fail. The command may change the cluster; what
+/// holds afterwards is compared with what the lab's record says then.
+///
+/// # Errors
+/// As for [`run`].
+pub async fn during(
+    site: &Site,
+    operation: &Operation,
+    budget: Duration,
+    out: &Utf8Path,
+) -> Result<Verdict, VerifyError> {
+    let scenario = Scenario {
+        hold: operation.limit(),
+        settle: AROUND,
+        ..Scenario::new(Fault::Command(operation.command().to_owned()))
+    };
+    make(out)?;
+    let mut run = Run::prepare(site, &scenario, out).await?;
+    run.operation = Some(operation);
+    run.record.budgets_ms = limits_of_operation(budget);
+    let history = run.perform().await?;
+    run.finish(history, out).await
+}
+
+fn make(out: &Utf8Path) -> Result<(), EvidenceError> {
+    std::fs::create_dir_all(out).map_err(|source| EvidenceError::Write {
+        path: out.to_owned(),
+        source,
+    })
 }
 
 /// Why a run could not be prepared.
@@ -113,6 +147,9 @@ struct Run<'a> {
     etcd: Etcd,
     namespace: String,
     record: RunRecord,
+    operation: Option<&'a Operation>,
+    /// The cluster as a command has left it.
+    left: Option<Site>,
 }
 
 impl<'a> Run<'a> {
@@ -142,6 +179,8 @@ impl<'a> Run<'a> {
             etcd,
             namespace: format!("{VERIFICATION}{}", clock.wall().as_second()),
             record: blank_record(site, scenario, clock, out),
+            operation: None,
+            left: None,
         })
     }
 
@@ -196,7 +235,8 @@ impl<'a> Run<'a> {
         let stored = self.final_read().await;
         let kept = self.kept().await;
         if self.record.phases.fault.is_some() && self.scenario.heal {
-            let after = precondition::await_preconditions(self.site, AS_BEFORE).await;
+            let site = self.left.as_ref().unwrap_or(self.site);
+            let after = precondition::await_preconditions(site, AS_BEFORE).await;
             self.record.after = Some(after);
         }
         drop(observers);
@@ -229,8 +269,8 @@ impl<'a> Run<'a> {
     /// What the clients inside saw. They go with the load's namespace.
     async fn inside(&mut self) -> Vec<Question> {
         let clients = Clients::of(self.site, &self.namespace);
-        let hit = self.record.fault.node.clone();
-        let (asked, unread) = clients.read(hit.as_ref(), &self.recorder.clock).await;
+        let hit = self.record.hit(&self.recorder.all());
+        let (asked, unread) = clients.read(&hit, &self.recorder.clock).await;
         let unread = unread.iter().map(|error| chain(error));
         self.record.violations.extend(unread);
         asked
@@ -319,6 +359,9 @@ impl<'a> Run<'a> {
             Err(error) => return self.record.sick.push(chain(&error)),
         }
         self.phase(Phase::Fault);
+        if let Some(operation) = self.operation {
+            return self.operate(operation, began).await;
+        }
         let applied = injector.inject(self.scenario, &self.record.fault).await;
         self.record.phases.applied = Some(self.recorder.clock.now());
         match applied {
@@ -353,6 +396,34 @@ impl<'a> Run<'a> {
             self.phase(Phase::Settle);
             self.pause(self.scenario.settle).await;
         }
+    }
+
+    /// The command, and the load after it.
+    async fn operate(&mut self, operation: &Operation, began: Instant) {
+        let ended = operation.run(self.site.events.clone(), &self.site.interrupt);
+        match ended.await {
+            Ok(ended) => {
+                self.record.phases.fault = Some(self.recorder.clock.at(ended.begun));
+                self.record.phases.applied = Some(self.recorder.clock.now());
+                self.record.proofs = vec![Proof {
+                    what: self.record.fault.words.clone(),
+                    holds: true,
+                }];
+                self.record.trouble.extend(ended.trouble);
+                self.record.operation = Some(ended.record);
+            }
+            Err(error) => {
+                let why = format!("`{}` could not be run: {error}", operation.command());
+                return self.record.sick.push(why);
+            }
+        }
+        self.done("fault", began);
+        match left::open(self.site).await {
+            Ok((site, etcd)) => (self.left, self.etcd) = (Some(site), etcd),
+            Err(error) => self.record.trouble.push(chain(&error)),
+        }
+        self.phase(Phase::Settle);
+        self.pause(self.scenario.settle).await;
     }
 
     /// Holds the fault; a lost worker until its pods are Ready elsewhere.
@@ -483,6 +554,7 @@ fn blank_record(site: &Site, scenario: &Scenario, clock: Clock, out: &Utf8Path) 
             words: scenario.words(),
             weakness: None,
         },
+        operation: None,
         load: scenario.load,
         phases: Phases {
             load: clock.now(),

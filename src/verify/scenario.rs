@@ -37,6 +37,7 @@ impl Scenario {
         let hold = match &fault {
             Fault::Node { .. } => 30,
             Fault::RestartLoadBalancer => 10,
+            Fault::Command(_) => 0,
         };
         Self {
             fault,
@@ -68,6 +69,7 @@ impl Scenario {
     pub fn kind(&self) -> &'static str {
         match &self.fault {
             Fault::RestartLoadBalancer => "restart",
+            Fault::Command(_) => "during",
             Fault::Node { fault, .. } => fault.name(),
         }
     }
@@ -76,6 +78,7 @@ impl Scenario {
     pub fn target(&self) -> String {
         match &self.fault {
             Fault::RestartLoadBalancer => "load-balancer".to_owned(),
+            Fault::Command(command) => command.clone(),
             Fault::Node { target, .. } => target.to_string(),
         }
     }
@@ -85,9 +88,13 @@ impl Scenario {
         format!("{} of {}", self.kind(), self.target())
     }
 
-    /// Returns a name for files: `power-cut-etcd-leader`.
+    /// Returns a name for files: `power-cut-etcd-leader`, `during-regent-up`.
     pub fn slug(&self) -> String {
-        format!("{}-{}", self.kind(), self.target())
+        let target = self.target();
+        // Of a command its first words, without what a path cannot have.
+        let words = target.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+        let words: Vec<_> = words.filter(|word| !word.is_empty()).take(4).collect();
+        format!("{}-{}", self.kind(), words.join("-"))
     }
 
     /// A restart of the load balancer's service.
@@ -115,6 +122,8 @@ pub enum Fault {
     },
     /// The load balancer's service is restarted: every connection ends, and nobody listens for a moment.
     RestartLoadBalancer,
+    /// A command is run.
+    Command(String),
 }
 
 /// Which node a fault hits. Written `etcd-leader`, `etcd-follower`, `any-worker`, or a node's name.

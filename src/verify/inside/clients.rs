@@ -1,5 +1,6 @@
 //! The pods that ask: made before the load, read over SSH after it. What is tested is not what tells.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -126,13 +127,13 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
-    /// Reads what the clients saw, but for the one on `hit`; what could not be read is told beside it.
+    /// Reads what the clients saw, but for those on the nodes of `hit`; what could not be read is told beside it.
     pub(in crate::verify) async fn read(
         &self,
-        hit: Option<&NodeName>,
+        hit: &BTreeSet<NodeName>,
         clock: &Clock,
     ) -> (Vec<Question>, Vec<ClientsError>) {
-        let others = self.nodes().filter(|node| Some(*node) != hit);
+        let others = self.nodes().filter(|node| !hit.contains(*node));
         let read = join_all(others.map(|node| async move {
             let ahead = self.ahead(node).await?;
             let log = self.log(node, "cat").await?;
@@ -141,7 +142,7 @@ impl<'a> Clients<'a> {
         let (mut asked, mut unread) = (Vec::new(), Vec::new());
         for (node, read) in self
             .nodes()
-            .filter(|node| Some(*node) != hit)
+            .filter(|node| !hit.contains(*node))
             .zip(read.await)
         {
             match read {

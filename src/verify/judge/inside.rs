@@ -58,11 +58,9 @@ fn lanes(evidence: &Evidence) -> BTreeMap<(&NodeName, Dependency), Vec<&Question
 
 /// The nodes with a client that the fault did not hit.
 fn spared(evidence: &Evidence) -> BTreeSet<&NodeName> {
-    let run = &evidence.run;
-    let nodes = run.inside.iter();
-    nodes
-        .filter(|node| Some(*node) != run.fault.node.as_ref())
-        .collect()
+    let hit = evidence.run.hit(&evidence.events);
+    let nodes = evidence.run.inside.iter();
+    nodes.filter(|node| !hit.contains(*node)).collect()
 }
 
 fn report(node: &NodeName, asked: &[&Question], phases: Phases) -> InsideReport {

@@ -10,6 +10,7 @@ use crate::verify::sample::Outcome;
 use crate::verify::{Delivery, Observation, Question};
 
 mod data;
+mod operation;
 mod pods;
 
 const S: u64 = 1_000_000;

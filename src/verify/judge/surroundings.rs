@@ -73,14 +73,14 @@ pub(super) fn bystanders(evidence: &Evidence) -> Vec<String> {
     let Some(fault) = run.phases.fault else {
         return Vec::new();
     };
-    let hit = run.fault.node.as_ref().map(|node| node.as_str());
+    let hit = run.hit(&evidence.events);
     let mut told = BTreeSet::new();
     let mut reasons = Vec::new();
     for event in &evidence.events {
         let Occurrence::Node { node, ready } = &event.what else {
             continue;
         };
-        let bystander = Some(node.as_str()) != hit && ready != "True";
+        let bystander = !hit.iter().any(|hit| hit.as_str() == node) && ready != "True";
         if bystander && event.at >= fault && told.insert(node) {
             reasons.push(format!(
                 "{node} was not hit and yet not Ready (its condition became {ready} {})",
@@ -110,6 +110,11 @@ pub(super) fn uncovered(evidence: &Evidence) -> Vec<String> {
     found.into_iter().flatten().collect()
 }
 
+/// Says what was wrong with the command that was run.
+pub(super) fn failed(run: &RunRecord) -> Option<String> {
+    run.operation.as_ref()?.failure()
+}
+
 /// Says whether the history is of another run: every write carries the name of the run that made it.
 pub(super) fn foreign(evidence: &Evidence) -> Option<String> {
     let own = &evidence.run.name;
@@ -136,7 +141,7 @@ pub(super) fn not_as_before(run: &RunRecord) -> Vec<String> {
             .iter()
             .map(|what| format!("not as before the fault: {what}"))
             .collect(),
-        None if run.phases.heal.is_some() => {
+        None if run.phases.heal.is_some() || run.operation.is_some() => {
             vec!["nobody looked whether everything was as before the fault".to_owned()]
         }
         None => Vec::new(),

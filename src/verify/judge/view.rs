@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::verify::clock::{Moment, millis};
-use crate::verify::evidence::Phases;
+use crate::verify::evidence::RunRecord;
 use crate::verify::outage::{
     Outage, Window, degraded, latency, lateness, longest_gap, longest_hang, outage,
 };
@@ -17,10 +17,14 @@ pub(super) struct View<'a> {
     samples: &'a [Sample],
     fault: Window,
     healing: Option<Window>,
+    /// Whether what happened lasts as long as the window, as a command does. From its first to its last effect is then no
+    /// outage; the longest time without a good answer is.
+    lasting: bool,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(probe: Probe, samples: &'a [Sample], phases: Phases) -> Self {
+    pub(super) fn new(probe: Probe, samples: &'a [Sample], run: &RunRecord) -> Self {
+        let phases = run.phases;
         // Without a fault there is nothing to see after it: the whole window is empty.
         let from = phases.fault.unwrap_or(phases.end);
         let to = phases.heal.unwrap_or(phases.end);
@@ -33,6 +37,7 @@ impl<'a> View<'a> {
             samples,
             fault: Window { from, to },
             healing,
+            lasting: run.operation.is_some(),
         }
     }
 
@@ -49,12 +54,10 @@ impl<'a> View<'a> {
         let gap = |window| longest_gap(self.samples, window).length();
         let fault = match self.probe {
             Probe::Watch => gap(self.fault),
-            _ => length(outage(self.samples, self.fault)),
+            _ => self.outage(),
         };
-        let partial = match self
-            .healing
-            .and_then(|window| degraded(self.samples, window))
-        {
+        let busy = self.healing.or(self.lasting.then_some(self.fault));
+        let partial = match busy.and_then(|window| degraded(self.samples, window)) {
             // The watch's samples come in bursts, after each of its interruptions.
             _ if self.probe == Probe::Watch => Duration::ZERO,
             None => Duration::ZERO,
@@ -63,6 +66,14 @@ impl<'a> View<'a> {
         };
         let healing = self.healing.map_or(Duration::ZERO, gap);
         Some(fault.max(healing).max(partial))
+    }
+
+    /// How long the clients were without the cluster.
+    fn outage(&self) -> Duration {
+        match outage(self.samples, self.fault) {
+            Some(_) if self.lasting => longest_gap(self.samples, self.fault).length(),
+            outage => length(outage),
+        }
     }
 
     pub(super) fn report(&self) -> ProbeReport {
@@ -94,7 +105,7 @@ impl<'a> View<'a> {
             samples: self.samples.len() as u64,
             failed: failures.values().sum(),
             slow: self.samples.iter().filter(|sample| sample.slow()).count() as u64,
-            outage_ms: millis(length(outage)),
+            outage_ms: millis(self.outage()),
             recovered: outage.is_none_or(|outage| outage.over),
             cleared_ms: outage.map_or(0.0, |outage| millis(outage.cleared.since(self.fault.from))),
             longest_gap_ms: millis(gap.length()),

@@ -1,6 +1,7 @@
 //! The figures themselves, where a limit would not tell a wrong one.
 
 use super::*;
+use crate::verify::RunRecord;
 use crate::verify::outage::Latency;
 use crate::verify::verdict::{HealingReport, ProbeReport};
 
@@ -72,7 +73,11 @@ fn what_a_probe_saw() {
         ready: Some(HEAL),
         end: ms(60_000),
     };
-    let found = View::new(Probe::Read, &samples, phases).report();
+    let run = RunRecord {
+        phases,
+        ..crate::verify::fixture::evidence().run
+    };
+    let found = View::new(Probe::Read, &samples, &run).report();
     // Of the four from the fault on.
     assert!((found.p99_ms - 1500.0).abs() < 1.0, "{found:?}");
     let expected = ProbeReport {
