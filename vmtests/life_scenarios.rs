@@ -1,20 +1,14 @@
 //! Scenarios of a cluster's life: nodes come and go by editing the file, while somebody uses it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
 use camino::Utf8Path;
 
 use crate::cluster::Seen;
 use crate::lab::Result;
-use crate::program::{Program, refuses, says};
+use crate::program::{Program, says};
 use crate::scenarios::expect;
 
 /// What `regent` exits with when it refuses what a file says.
 const WRONG: i32 = 2;
-
-/// No question through the load balancer may go unanswered for longer while nodes come and go.
-const SILENT: Duration = Duration::from_secs(2);
 
 /// Two pods with an image that every node has, one of which must always be there; and one that nobody would make again.
 const APP: &str = "\
@@ -68,12 +62,14 @@ pub fn nodes_come_and_go(program: &Program) -> Seen {
         format!("a pod on each worker: {on}"),
     )?;
 
-    let fewer = program.other_file("controlPlane: { count: 2 }", "controlPlane: { count: 1 }")?;
-    let refused = refuses(program.command_with(&fewer, &["up"])?, WRONG)?;
+    let refused = program.refuses(&["up"], WRONG)?;
     expect(refused.contains("default/alone"), refused)?;
     program.says(&["kubectl", "delete", "pod", "alone", "--now"])?;
+    // w2 was on its way out, and stays.
+    says(program.command_with(&more, &["up"])?)?;
+    let fewer = program.other_file("controlPlane: { count: 2 }", "controlPlane: { count: 1 }")?;
 
-    let (took, gap) = asked_meanwhile(program, || up(program, &fewer))?;
+    let gone = during(program, &fewer, "@regent up")?;
     let nodes = "--output=jsonpath={.items[*].metadata.name}";
     let left = program.says(&["kubectl", "get", "nodes", nodes])?;
     expect(left == "m1 w1", format!("m1 and w1 are left: {left}"))?;
@@ -81,58 +77,34 @@ pub fn nodes_come_and_go(program: &Program) -> Seen {
     let status = says(program.command_with(&fewer, &["status"])?)?;
     expect(!status.contains("w2") && !status.contains("m2"), status)?;
 
-    let begun = Instant::now();
-    program.says(&["up"])?;
-    let back = begun.elapsed();
+    let file = program.file()?;
+    let back = during(program, &file, "@regent up")?;
     program.is_healthy()?;
     // The first of all, whose CA the others were made with.
-    let replace = || {
-        let begun = Instant::now();
-        program.says(&["replace", "m1"])?;
-        Ok(begun.elapsed())
-    };
-    let (new, silent) = asked_meanwhile(program, replace)?;
+    let new = during(program, &file, "@regent replace m1")?;
     program.is_healthy()?;
-    let gap = gap.max(silent);
     program.says(&["kubectl", "delete", "deployment,pdb", "app"])?;
     Ok(format!(
-        "m2 and w2 gone after {took:.1?}, m2 back after {back:.1?}, m1 replaced after {new:.1?}; no answer for {gap:.1?} at most"
+        "m2 and w2 gone: {gone}; m2 back: {back}; m1 replaced: {new}"
     ))
 }
 
-fn up(program: &Program, file: &Utf8Path) -> Result<Duration> {
-    let begun = Instant::now();
-    says(program.command_with(file, &["up"])?)?;
-    Ok(begun.elapsed())
-}
-
-/// Does something while the API is asked all the time; returns the longest time that no question was answered in.
-fn asked_meanwhile<T>(
-    program: &Program,
-    work: impl FnOnce() -> Result<T>,
-) -> Result<(T, Duration)> {
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let asker = scope.spawn(|| -> std::result::Result<Duration, String> {
-            let (mut last, mut gap) = (Instant::now(), Duration::ZERO);
-            while !done.load(Ordering::Relaxed) {
-                let ask = ["kubectl", "get", "--raw=/readyz", "--request-timeout=2s"];
-                let asked = program.regent(&ask).map_err(|error| error.to_string())?;
-                if asked.status.success() {
-                    // From answer to answer; a process that is slow to start counts with it.
-                    gap = gap.max(last.elapsed());
-                    last = Instant::now();
-                }
-            }
-            Ok(gap)
-        });
-        let worked = work();
-        done.store(true, Ordering::Relaxed);
-        let gap = asker.join().map_err(|_| "the asker panicked")??;
-        expect(
-            gap < SILENT,
-            format!("unanswered for less than {SILENT:?}, not {gap:.1?}"),
-        )?;
-        Ok((worked?, gap))
-    })
+/// Does something under load: the verdict is a pass. How long it took, and the longest that a kind of client was without the
+/// cluster.
+fn during(program: &Program, file: &Utf8Path, script: &str) -> Result<String> {
+    let verdict = program.passes_during(file, script)?;
+    let at = |phase: &str| verdict["phases"][phase].as_f64().ok_or("no such phase");
+    let took = (at("applied_us")? - at("fault_us")?) / 1e6;
+    let probes = verdict["probes"].as_object().ok_or("no probes")?;
+    let outages = probes
+        .values()
+        .filter_map(|probe| probe["outage_ms"].as_f64());
+    let outage = outages.fold(0.0, f64::max) / 1e3;
+    let (lost, of) = (
+        &verdict["ledger"]["lost"],
+        &verdict["ledger"]["acknowledged"],
+    );
+    Ok(format!(
+        "{took:.1} s, without the cluster {outage:.2} s at most, {lost} of {of} acknowledged writes lost"
+    ))
 }

@@ -32,16 +32,19 @@ mod lab_scenarios;
 mod life_scenarios;
 mod machine_scenarios;
 mod migration_scenarios;
+mod operations;
 mod other_host;
 mod own_cluster;
 mod place;
 mod platform_scenarios;
 mod program;
+mod quorum_scenarios;
 mod recovery_scenarios;
 mod remote_scenarios;
 mod runner;
 mod scenarios;
 mod soak;
+mod space_scenarios;
 
 fn main() -> std::process::ExitCode {
     regent::machine::set_umask();

@@ -1,9 +1,10 @@
 //! A cluster by plain `kubeadm init` becomes highly available in place, while somebody uses it.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use regent::image::NodeImage;
+use serde_json::Value;
 
 use crate::cluster::Seen;
 use crate::lab::Result;
@@ -19,8 +20,11 @@ controlPlane: { count: 1, endpoint: none }
 workers: { count: 1 }
 ";
 
-/// What `regent` exits with when it refuses what it is told, and when an operation failed.
-const FAILED: i32 = 4;
+/// From the old place to a second member, where regent dies and there is no way back any more, and on to the end.
+const THROUGH: &str = "\
+REGENT_FAILPOINT='join control plane m2/after' @regent up
+@regent rollback 2>&1 | grep 'no way back' || exit 1
+exec @regent up";
 
 /// The aim.
 const MOVED: Duration = Duration::from_secs(60);
@@ -91,21 +95,16 @@ fn moves(program: &Program) -> Seen {
     )?;
 
     program.write(&after())?;
-    let begun = Instant::now();
     let stop = program.directory()?.join("stop");
-    let (old, new, moved) = std::thread::scope(|scope| {
-        let ask = |at: &'static str| {
-            scope.spawn(move || ask(program, at).map_err(|error| error.to_string()))
-        };
-        let (old, new) = (ask("198.18.0.21"), ask("198.18.0.11"));
-        let moved = through(program).map(|()| begun.elapsed());
+    let (new, verdict) = std::thread::scope(|scope| {
+        let ask = scope.spawn(|| ask(program, "198.18.0.11").map_err(|error| error.to_string()));
+        let verdict = program.passes_during(&program.file()?, THROUGH);
         std::fs::write(&stop, "")?;
-        let joined = |thread: std::thread::ScopedJoinHandle<
-            '_,
-            std::result::Result<u32, String>,
-        >| { thread.join().map_err(|_| "an asker panicked") };
-        Ok::<_, Box<dyn std::error::Error>>((joined(old)??, joined(new)??, moved?))
+        let new = ask.join().map_err(|_| "the asker panicked")??;
+        Ok::<_, Box<dyn std::error::Error>>((new, verdict?))
     })?;
+    let old = none_failed(&verdict)?;
+    let moved = Duration::from_micros(span(&verdict)?);
     expect(moved < MOVED, format!("within {MOVED:?}, not {moved:.1?}"))?;
     program.is_healthy()?;
     let now = pods(program)?;
@@ -118,7 +117,7 @@ fn moves(program: &Program) -> Seen {
     let verdict = program.says(&["verify", "--target", "m1"])?;
     let first = verdict.lines().next().unwrap_or_default();
     Ok(format!(
-        "{moved:.1?}; no question failed of {old} at the old place and {new} at the new; then {first}"
+        "{moved:.1?}; no request failed of {old} at the old place and {new} at the new; then {first}"
     ))
 }
 
@@ -126,12 +125,26 @@ fn after() -> String {
     BEFORE.replace("{ count: 1, endpoint: none }", "{ count: 3 }")
 }
 
-/// From the old place to a second member, where regent dies and there is no way back any more, and on to the end.
-fn through(program: &Program) -> Result {
-    killed(program, "join control plane m2/after")?;
-    let refused = program.refuses(&["rollback"], FAILED)?;
-    expect(refused.contains("no way back"), refused)?;
-    program.says(&["up"]).map(drop)
+/// How long the move took, in microseconds.
+fn span(verdict: &Value) -> Result<u64> {
+    let at = |phase: &str| verdict["phases"][phase].as_u64().ok_or("no such phase");
+    Ok(at("applied_us")? - at("fault_us")?)
+}
+
+/// No request of any kind of client may have failed; how many there were.
+fn none_failed(verdict: &Value) -> Result<u64> {
+    let probes = verdict["probes"].as_object().ok_or("no probes")?;
+    let sum = |what: &str| {
+        probes
+            .values()
+            .filter_map(|probe| probe[what].as_u64())
+            .sum::<u64>()
+    };
+    expect(
+        sum("failed") == 0,
+        format!("no request fails: {}", verdict["probes"]),
+    )?;
+    Ok(sum("samples"))
 }
 
 /// `up` that is killed there.

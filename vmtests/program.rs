@@ -58,7 +58,7 @@ impl Program {
     }
 
     /// The cluster's file.
-    fn file(&self) -> Result<Utf8PathBuf> {
+    pub fn file(&self) -> Result<Utf8PathBuf> {
         Ok(self.directory()?.join("cluster.yaml"))
     }
 
@@ -112,6 +112,27 @@ impl Program {
     /// Runs it; what it says if it ends with `code`.
     pub fn refuses(&self, args: &[&str], code: i32) -> Result<String> {
         refuses(self.command(args)?, code)
+    }
+
+    /// Runs a script, in which `@regent` stands for the program with a file, under load. The verdict, which is a pass.
+    pub fn passes_during(&self, file: &Utf8Path, script: &str) -> Result<serde_json::Value> {
+        let regent = format!("{} -f {file}", env!("CARGO_BIN_EXE_regent"));
+        let script = script.replace("@regent", &regent);
+        let verify = self.regent(&["verify", "--json", "--during", &script])?;
+        let said = String::from_utf8_lossy(&verify.stdout);
+        let verdict = said
+            .lines()
+            .last()
+            .map(serde_json::from_str::<serde_json::Value>);
+        let Some(Ok(verdict)) = verdict else {
+            return Err(format!("no verdict: {}", self::said(&verify)).into());
+        };
+        let passed = verdict["verdict"] == "pass";
+        expect(
+            passed,
+            format!("a pass: {} of `{script}`", verdict["reasons"]),
+        )?;
+        Ok(verdict)
     }
 
     /// What `status` shows.

@@ -16,9 +16,11 @@ use crate::machine_scenarios;
 use crate::migration_scenarios;
 use crate::own_cluster;
 use crate::platform_scenarios;
+use crate::quorum_scenarios;
 use crate::recovery_scenarios;
 use crate::remote_scenarios;
 use crate::runner::{Run, Scenario};
+use crate::space_scenarios;
 
 /// Every scenario, in the order in which they run. The first is the main one.
 pub const ALL: &[Scenario] = &[
@@ -185,8 +187,16 @@ pub const ALL: &[Scenario] = &[
         run: Run::Commands(life_scenarios::nodes_come_and_go),
     },
     Scenario {
+        name: "etcd_is_out_of_space",
+        run: Run::Commands(space_scenarios::etcd_is_out_of_space),
+    },
+    Scenario {
         name: "one_becomes_three",
         run: Run::Alone(migration_scenarios::one_becomes_three),
+    },
+    Scenario {
+        name: "a_lost_quorum_is_restored",
+        run: Run::Alone(quorum_scenarios::a_lost_quorum_is_restored),
     },
     Scenario {
         name: "the_other_choices_make_a_cluster",

@@ -10,6 +10,7 @@ use regent::verify::{self, Target};
 
 use crate::cluster::{Cluster, Seen};
 use crate::failpoints;
+use crate::operations;
 use crate::runner::{Run, Scenario};
 
 /// Every long scenario.
@@ -17,6 +18,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "each_failpoint_from_nothing",
         run: Run::Alone(failpoints::each_failpoint_from_nothing),
+    },
+    Scenario {
+        name: "operations_killed_at_every_point",
+        run: Run::Alone(operations::operations_killed_at_every_point),
     },
     Scenario {
         name: "no_false_alarm_under_full_load",

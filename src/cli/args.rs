@@ -4,8 +4,8 @@ use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    completions, doctor, down, exec, init, kubeconfig, kubectl, lock, logs, node, plan, replace,
-    rollback, schema, ssh, status, store, up, verify,
+    completions, doctor, down, etcd, exec, init, kubeconfig, kubectl, lock, logs, node, plan,
+    replace, restore, rollback, schema, ssh, status, store, up, verify,
 };
 
 /// Turns one cluster.yaml into a running, highly available kubeadm cluster on libvirt nodes, and proves that it
@@ -97,6 +97,8 @@ pub enum Command {
     Logs(logs::Logs),
     Node(node::Node),
     Replace(replace::Replace),
+    Etcd(etcd::Etcd),
+    Restore(restore::Restore),
     Rollback(rollback::Rollback),
     Down(down::Down),
     Store(store::Store),

@@ -76,6 +76,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Outcome, Failure> {
         Command::Logs(command) => command.run(context),
         Command::Node(command) => command.run(context),
         Command::Replace(command) => command.run(context),
+        Command::Etcd(command) => command.run(context),
+        Command::Restore(command) => command.run(context),
         Command::Rollback(command) => command.run(context),
         Command::Down(command) => command.run(context),
         Command::Store(command) => command.run(context),

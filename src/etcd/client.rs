@@ -188,6 +188,46 @@ impl Client {
             .await
     }
 
+    /// Has the cluster forget every revision before this one; one that is forgotten already is fine.
+    ///
+    /// # Errors
+    /// When the cluster refuses, or has no quorum.
+    pub async fn compact(&self, at: SocketAddr, revision: u64) -> Result<()> {
+        let body = json!({ "revision": revision.to_string(), "physical": true });
+        match self.ask(at, "/v3/kv/compaction", body, |_| Ok(())).await {
+            Err(EtcdError::Refused { message, .. }) if message.contains("has been compacted") => {
+                Ok(())
+            }
+            told => told,
+        }
+    }
+
+    /// Has a member give back what its database does not need. It answers nobody meanwhile.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn defragment(&self, at: SocketAddr) -> Result<()> {
+        self.ask(at, "/v3/maintenance/defragment", json!({}), |_| Ok(()))
+            .await
+    }
+
+    /// Ends every alarm of every member; how many there were.
+    ///
+    /// # Errors
+    /// When the cluster refuses, or has no quorum.
+    pub async fn disarm(&self, at: SocketAddr) -> Result<usize> {
+        let path = "/v3/maintenance/alarm";
+        let alarms = self
+            .ask(at, path, json!({ "action": "GET" }), wire::alarms)
+            .await?;
+        for (member, alarm) in &alarms {
+            let body =
+                json!({ "action": "DEACTIVATE", "memberID": member.to_string(), "alarm": alarm });
+            self.ask(at, path, body, |_| Ok(())).await?;
+        }
+        Ok(alarms.len())
+    }
+
     /// Reads the keys from `from` (inclusive) to `to` (exclusive), at most `limit` of them (0: all), at a revision
     /// (0: the newest), as a quorum or as this member has them; the revision that the answer is of comes with it.
     ///

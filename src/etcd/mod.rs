@@ -2,7 +2,7 @@
 //! the others' answers. The only client of etcd.
 //!
 //! ```text
-//! Identity ─▶ Client ─ members, status, remove, range ─▶ Member, MemberStatus, KeyValue
+//! Identity ─▶ Client ─ members, status, remove, range, compact, … ─▶ Member, MemberStatus, KeyValue
 //! ```
 
 mod client;
@@ -62,6 +62,8 @@ pub struct MemberStatus {
     pub version: String,
     /// Alarms and other errors, in etcd's words.
     pub errors: Vec<String>,
+    /// How large its database is on the disk, in bytes.
+    pub size: u64,
 }
 
 /// A key as one member stores it.

@@ -63,6 +63,8 @@ pub(super) fn status(body: &[u8]) -> serde_json::Result<MemberStatus> {
         learner: bool,
         #[serde(default)]
         errors: Vec<String>,
+        #[serde(default, rename = "dbSize", deserialize_with = "number")]
+        size: u64,
     }
     let said: Said = serde_json::from_slice(body)?;
     Ok(MemberStatus {
@@ -75,7 +77,27 @@ pub(super) fn status(body: &[u8]) -> serde_json::Result<MemberStatus> {
         learner: said.learner,
         version: said.version,
         errors: said.errors,
+        size: said.size,
     })
+}
+
+/// Which members have which alarms.
+pub(super) fn alarms(body: &[u8]) -> serde_json::Result<Vec<(u64, String)>> {
+    #[derive(Deserialize)]
+    struct List {
+        #[serde(default)]
+        alarms: Vec<Raised>,
+    }
+    #[derive(Deserialize)]
+    struct Raised {
+        #[serde(default, rename = "memberID", deserialize_with = "number")]
+        member: u64,
+        #[serde(default)]
+        alarm: String,
+    }
+    let list: List = serde_json::from_slice(body)?;
+    let alarms = list.alarms.into_iter();
+    Ok(alarms.map(|raised| (raised.member, raised.alarm)).collect())
 }
 
 pub(super) fn range(body: &[u8]) -> serde_json::Result<(u64, Vec<KeyValue>)> {
@@ -150,7 +172,7 @@ mod tests {
         );
         assert_eq!(said.leader, 10_501_334_649_042_878_790);
         assert_eq!((said.term, said.raft_index), (2, 9));
-        assert_eq!(said.errors.len(), 1);
+        assert_eq!((said.errors.len(), said.size), (1, 20480));
         // An election is on: no leader, which the gateway leaves out.
         let electing = br#"{"header":{"member_id":"7"},"version":"3.6.6","raftTerm":"3"}"#;
         assert_eq!(status(electing).unwrap().leader, 0);
@@ -189,6 +211,13 @@ mod tests {
             (3, 5, 2)
         );
         assert_eq!(range(br#"{"header":{"revision":"1"}}"#).unwrap().1, []);
+    }
+
+    #[test]
+    fn alarms_are_read_with_their_members() {
+        let body = br#"{"header":{"revision":"12"},"alarms":[{"memberID":"7","alarm":"NOSPACE"}]}"#;
+        assert_eq!(alarms(body).unwrap(), [(7, "NOSPACE".to_owned())]);
+        assert_eq!(alarms(br#"{"header":{"revision":"12"}}"#).unwrap(), []);
     }
 
     #[test]

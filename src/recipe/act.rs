@@ -1,5 +1,6 @@
 //! Acting: from an action to the module that carries it out.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
@@ -7,13 +8,14 @@ use tokio::sync::OnceCell;
 use crate::event::Event;
 use crate::image::NodeImage;
 use crate::kubernetes::Kubernetes;
+use crate::name::NodeName;
 use crate::recipe::failpoint::{self, Moment};
 use crate::recipe::observe::{Patience, observe};
 use crate::recipe::up::Worked;
-use crate::recipe::world::World;
+use crate::recipe::world::{RunSoFar, World};
 use crate::recipe::{
     Action, RecipeError, addons, connectivity, control_plane, drain, endpoint, images, kubeadm,
-    load_balancer, manifests, membership, setup,
+    load_balancer, manifests, membership, revive, setup,
 };
 use crate::render::kubeadm::JoinSecrets;
 use crate::site::Site;
@@ -23,6 +25,8 @@ use crate::spec::Driver;
 pub(super) struct Run<'a> {
     pub(super) site: &'a Site,
     pub(super) image: &'a NodeImage,
+    /// Nodes whose etcd members are given up for good.
+    pub(super) lost: BTreeSet<NodeName>,
     /// For the joins of this run; never stored.
     secrets: OnceCell<JoinSecrets>,
 }
@@ -57,6 +61,13 @@ pub(super) async fn look(site: &Site) -> Result<World, RecipeError> {
 }
 
 impl Worked for Run<'_> {
+    fn begun(&self) -> RunSoFar {
+        RunSoFar {
+            lost: self.lost.clone(),
+            ..RunSoFar::default()
+        }
+    }
+
     async fn look(&self) -> Result<World, RecipeError> {
         look(self.site).await
     }
@@ -87,6 +98,7 @@ impl<'a> Run<'a> {
         Self {
             site,
             image,
+            lost: BTreeSet::new(),
             secrets: OnceCell::new(),
         }
     }
@@ -105,6 +117,7 @@ impl<'a> Run<'a> {
             Action::Await(node) => kubeadm::wait(site, node).await,
             Action::AwaitEtcd(nodes) => membership::await_etcd(site, nodes).await,
             Action::AwaitApi => membership::await_api(site, &self.kubernetes().await?).await,
+            Action::Revive(node) => revive::revive(site, node).await,
             Action::Restore(node) => control_plane::restore(site, node).await,
             Action::Renew(node) => control_plane::renew(site, node).await,
             Action::Forget { node, peer } => membership::forget(site, node, peer).await,

@@ -46,11 +46,14 @@ pub async fn check(site: &Site, kubernetes: &Kubernetes) -> Vec<Check> {
     }
 }
 
+/// The check that a cluster without a load balancer has no use for.
+const BALANCER: &str = "load balancer";
+
 /// Runs every check on what a look saw.
 pub(super) fn checks(plan: &Plan, world: &World) -> Vec<Check> {
     let named = [
         ("domains", domains(plan, world)),
-        ("load balancer", balancer(plan, world)),
+        (BALANCER, balancer(plan, world)),
         ("etcd", members(plan, world)),
         ("API", ready(world)),
         ("nodes", nodes(plan, world)),
@@ -58,8 +61,10 @@ pub(super) fn checks(plan: &Plan, world: &World) -> Vec<Check> {
         ("kube-proxy", proxies(plan, world)),
         ("certificates", certificates(plan, world)),
     ];
+    let balanced = plan.load_balancers().next().is_some();
     named
         .into_iter()
+        .filter(|(name, _)| *name != BALANCER || balanced)
         .map(|(name, missing)| Check { name, missing })
         .collect()
 }
@@ -148,7 +153,16 @@ fn members(plan: &Plan, world: &World) -> Option<String> {
         return Some("no member answers".to_owned());
     };
     if !etcd.quorum {
-        return Some("no quorum".to_owned());
+        let voters = members.iter().filter(|member| !member.learner);
+        let (answer, of) = (
+            voters.clone().filter(|voter| etcd.answers(voter)).count(),
+            voters.count(),
+        );
+        let needed = of / 2 + 1;
+        return Some(format!(
+            "no quorum: {answer} of {of} voting members answer, and {needed} must; `regent up` starts what is off, and says what \
+             else can be done"
+        ));
     }
     let healthy = |node: &NodePlan| {
         let status = etcd.statuses.get(&node.name);

@@ -62,15 +62,37 @@ pub(super) async fn run(site: &Site, node: &NodeName, run: Run<'_>) -> Result<()
     let then = run.then.map(|then| format!(" && {{ {then}; }}"));
     let kubeadm = format!("kubeadm {}{}", run.arguments, then.unwrap_or_default());
     let kubeadm = kubeadm.replace("CONFIG", CONFIG);
+    let unit = format!(
+        "{nudge} status=0; {{ {kubeadm}; }} >/var/log/regent/kubeadm.log 2>&1 || status=$?; rm -f {CONFIG}; \
+         {settle}; exit $status"
+    );
+    in_unit(site, node, run.what, &unit).await
+}
+
+/// Runs a script, without single quotes, as kubeadm is run: it goes on when regent dies, and the next run waits for it.
+pub(super) async fn outlive(
+    site: &Site,
+    node: &NodeName,
+    what: &'static str,
+    script: &str,
+) -> Result<(), RecipeError> {
+    let unit = format!("exec >/var/log/regent/kubeadm.log 2>&1\nset -eu\n{script}\nsync");
+    in_unit(site, node, what, &unit).await
+}
+
+async fn in_unit(
+    site: &Site,
+    node: &NodeName,
+    what: &'static str,
+    unit: &str,
+) -> Result<(), RecipeError> {
     let script = format!(
         "mkdir -p /var/log/regent\n\
          systemctl reset-failed regent-kubeadm 2>/dev/null || true\n\
-         systemd-run --quiet --wait --collect --unit=regent-kubeadm -p Environment=HOME=/root sh -c \
-         '{nudge} status=0; {{ {kubeadm}; }} >/var/log/regent/kubeadm.log 2>&1 || status=$?; rm -f {CONFIG}; \
-         {settle}; exit $status'\n"
+         systemd-run --quiet --wait --collect --unit=regent-kubeadm -p Environment=HOME=/root sh -c '{unit}'\n"
     );
-    let output = session.script(script).deadline(KUBEADM).output().await?;
-    check(site, node, run.what, &output).await
+    let script = session(site, node)?.script(script).deadline(KUBEADM);
+    check(site, node, what, &script.output().await?).await
 }
 
 /// A background job of the unit that restarts kubelet once the node's own API server is ready.

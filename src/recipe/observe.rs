@@ -13,11 +13,12 @@ use std::time::Duration;
 use futures::future::{Either, join_all, select};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::kubernetes::Kubernetes;
 use crate::name::NodeName;
 use crate::provider::DomainState;
-use crate::recipe::world::{Inside, World};
+use crate::recipe::world::{Api, Inside, World};
 use crate::recipe::{RecipeError, endpoint, health};
 use crate::site::Site;
 use crate::spec::Driver;
@@ -101,10 +102,23 @@ pub async fn observe(
     patience: Patience,
 ) -> Result<World, RecipeError> {
     let domains: BTreeMap<_, _> = site.provider.nodes().await?.into_iter().collect();
+    let lost = CancellationToken::new();
     let (nodes, etcd, api) = futures::join!(
         nodes(site, &domains, patience),
-        members::seen(site, &domains, patience),
-        api::seen(site, kubernetes, patience),
+        async {
+            let etcd = members::seen(site, &domains, patience).await;
+            if etcd.members.is_some() && !etcd.quorum {
+                lost.cancel();
+            }
+            etcd
+        },
+        async {
+            tokio::select! {
+                api = api::seen(site, kubernetes, patience) => api,
+                // Without etcd's quorum API servers hang, and there is nothing that they could say.
+                () = lost.cancelled() => Api::Silent("etcd has no quorum".to_owned()),
+            }
+        },
     );
     let mut world = World {
         nodes,

@@ -1,9 +1,12 @@
 //! The loop: look, decide, act, look again.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
 
 use crate::image::NodeImage;
 use crate::lab::{LabPaths, Record};
+use crate::name::NodeName;
 use crate::plan::{Change, ENDPOINT, Plan, Reach, difference};
 use crate::recipe::act::Run;
 use crate::recipe::change::next;
@@ -27,6 +30,10 @@ pub(super) const ROUNDS: u32 = 60;
 
 /// What the loop works on: the site, or in tests a model of it.
 pub(super) trait Worked {
+    /// What is known before the first look.
+    fn begun(&self) -> RunSoFar {
+        RunSoFar::default()
+    }
     /// Looks.
     async fn look(&self) -> Result<World, RecipeError>;
     /// Carries out an action.
@@ -69,10 +76,21 @@ fn unreachable(recorded: Option<&Plan>, target: Option<&Plan>, wanted: &Plan) ->
 
 /// Brings the cluster to what the site's plan says, from wherever it is. Runs on the lab's runtime.
 pub async fn up(site: &Site, image: &NodeImage) -> Result<Outcome, RecipeError> {
+    up_without(site, image, &BTreeSet::new()).await
+}
+
+/// The same where etcd's quorum is lost, and the members on these nodes are given up for good, with what no other has. The data
+/// that is left is made a cluster of one member, and the others join that.
+pub(super) async fn up_without(
+    site: &Site,
+    image: &NodeImage,
+    lost: &BTreeSet<NodeName>,
+) -> Result<Outcome, RecipeError> {
     check_reachable(site.lab.paths(), &site.plan)?;
     site.provider.ensure_network().await?;
     let recorded = recorded(site)?;
-    let run = Run::new(site, image);
+    let mut run = Run::new(site, image);
+    run.lost.clone_from(lost);
     let outcome = drive(&site.plan, recorded.as_ref(), &run).await?;
     if site.plan.endpoint == Endpoint::None {
         endpoint::forget_saved(site)?;
@@ -93,7 +111,7 @@ pub(super) async fn drive(
     recorded: Option<&Plan>,
     worked: &impl Worked,
 ) -> Result<Outcome, RecipeError> {
-    let mut run = RunSoFar::default();
+    let mut run = worked.begun();
     let mut failed = Vec::new();
     let mut left = Vec::new();
     let mut outcome = Outcome::Unchanged;

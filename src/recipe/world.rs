@@ -42,6 +42,8 @@ pub struct RunSoFar {
     pub waited: bool,
     /// Nodes on which an action failed: nothing more is done to them.
     pub given_up: BTreeSet<NodeName>,
+    /// Nodes whose etcd members the user gives up for good, and with them what no other has.
+    pub lost: BTreeSet<NodeName>,
 }
 
 impl RunSoFar {
@@ -280,6 +282,24 @@ impl Etcd {
     pub fn leads(&self, member: &Member) -> bool {
         let mut statuses = self.statuses.values();
         statuses.any(|status| status.cluster == self.cluster && status.leader == member.id)
+    }
+
+    /// Whether the cluster goes on while a member answers nobody for a while; why not. Of one or two nobody can be missed, so
+    /// there the question has no meaning.
+    pub fn can_miss(&self, member: &Member) -> Result<(), String> {
+        let voters = self.members.iter().flatten();
+        let voters: Vec<_> = voters.filter(|member| !member.learner).collect();
+        let (others, needed) = (
+            voters.iter().filter(|other| other.id != member.id),
+            voters.len() / 2 + 1,
+        );
+        let answering = others.filter(|other| self.answers(other)).count();
+        match voters.len() > 2 && answering < needed {
+            true => Err(format!(
+                "of the others {answering} voting members answer, and {needed} must"
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Whether the cluster lives on without a member, and can say so now; why not.

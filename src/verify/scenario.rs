@@ -91,9 +91,14 @@ impl Scenario {
     /// Returns a name for files: `power-cut-etcd-leader`, `during-regent-up`.
     pub fn slug(&self) -> String {
         let target = self.target();
-        // Of a command its first words, without what a path cannot have.
-        let words = target.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
-        let words: Vec<_> = words.filter(|word| !word.is_empty()).take(4).collect();
+        // Of a command its first words, of a path its last part, without what a name of a file should not have.
+        let word = |word: &str| -> String {
+            let last = word.rsplit('/').next().unwrap_or_default();
+            let fit = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+            last.chars().filter(fit).collect()
+        };
+        let words = target.split_whitespace().take(4).map(word);
+        let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
         format!("{}-{}", self.kind(), words.join("-"))
     }
 
@@ -173,5 +178,21 @@ impl TryFrom<String> for Target {
 impl From<Target> for String {
     fn from(target: Target) -> Self {
         target.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_named_after_what_is_done() {
+        assert_eq!(Scenario::default().slug(), "power-cut-etcd-leader");
+        let during = |command: &str| Scenario::new(Fault::Command(command.to_owned())).slug();
+        assert_eq!(during("regent replace m1"), "during-regent-replace-m1");
+        assert_eq!(
+            during("/opt/bin/regent -f ../a/x.yaml up; echo $HOME"),
+            "during-regent--f-x.yaml-up"
+        );
     }
 }

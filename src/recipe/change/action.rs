@@ -19,6 +19,8 @@ pub enum Action {
     AwaitEtcd(Vec<NodeName>),
     /// The API answers through the load balancer.
     AwaitApi,
+    /// etcd's data on the node is that of a cluster of one member.
+    Revive(NodeName),
     /// What is missing of kubeadm's on a control-plane node with etcd's data is made anew; the data stays.
     Restore(NodeName),
     /// Every certificate that kubeadm made on a control-plane node is new; kubelet's too, where that has ended.
@@ -84,6 +86,7 @@ impl Action {
             Self::Await(_) => "await kubeadm",
             Self::AwaitEtcd(_) => "await etcd",
             Self::AwaitApi => "await API",
+            Self::Revive(_) => "revive etcd",
             Self::Restore(_) => "restore",
             Self::Renew(_) => "renew certificates",
             Self::Forget { .. } => "forget member",
@@ -118,6 +121,7 @@ impl Action {
             | Self::Configure(node)
             | Self::Load(node)
             | Self::Await(node)
+            | Self::Revive(node)
             | Self::Restore(node)
             | Self::Renew(node)
             | Self::Forget { node, .. }
@@ -154,6 +158,7 @@ impl Action {
             Self::Forget { .. } => Some("an etcd member's place in the cluster"),
             Self::DeleteNode(_) => Some("the Node, and with it its pods"),
             Self::Remove(_) => Some("the node with its disk"),
+            Self::Revive(_) => Some("what only the lost members have"),
             _ => None,
         }
     }
@@ -173,6 +178,9 @@ impl Action {
             Self::Await(node) => format!("{node}: wait for the kubeadm that runs there"),
             Self::AwaitEtcd(_) => "wait for etcd's members".to_owned(),
             Self::AwaitApi => "wait for the API".to_owned(),
+            Self::Revive(node) => {
+                format!("{node}: make its etcd data a cluster of one member, which others can join")
+            }
             Self::Restore(node) => {
                 format!("{node}: make anew what is missing of kubeadm's, keep etcd's data")
             }

@@ -58,8 +58,7 @@ fn no_quorum(facts: &Facts<'_>, next: &mut Next, holders: &[&NodePlan]) {
     if !next.actions.is_empty() || !next.refusals.is_empty() {
         return;
     }
-    if let Some(refusal) = beyond_waiting(facts) {
-        next.refusals.push(refusal);
+    if beyond_waiting(facts, next, holders) {
         return;
     }
     if !facts.world.run.waited {
@@ -89,8 +88,9 @@ fn no_quorum(facts: &Facts<'_>, next: &mut Next, holders: &[&NodePlan]) {
     });
 }
 
-/// Says that no waiting brings the quorum back: too many nodes answer and have lost their members' data.
-fn beyond_waiting(facts: &Facts<'_>) -> Option<Refusal> {
+/// Whether no waiting brings the quorum back: too many nodes answer and have lost their members' data. Who gives those up for
+/// good goes on with what is left.
+fn beyond_waiting(facts: &Facts<'_>, next: &mut Next, holders: &[&NodePlan]) -> bool {
     let members = facts.world.etcd.members.iter().flatten();
     let voters: Vec<_> = members.filter(|member| !member.learner).collect();
     let without_data = |node: &&NodePlan| {
@@ -104,18 +104,58 @@ fn beyond_waiting(facts: &Facts<'_>) -> Option<Refusal> {
             let peer = etcd::peer_url(node.address);
             voters.iter().any(|member| member.peer == peer)
         })
-        .map(|node| node.name.as_str())
+        .map(|node| &node.name)
         .collect();
     let (left, needed) = (voters.len() - lost.len(), voters.len() / 2 + 1);
-    (!lost.is_empty() && left < needed).then(|| Refusal {
+    if lost.is_empty() || left >= needed {
+        return false;
+    }
+    let survivor = survivor(facts, holders);
+    let given_up = |node: &&NodeName| facts.world.run.lost.contains(*node);
+    if let Some(survivor) = survivor.filter(|_| lost.iter().all(given_up)) {
+        next.actions.push(Action::Revive(survivor.name.clone()));
+        return true;
+    }
+    let names: Vec<_> = lost.iter().map(|node| node.as_str()).collect();
+    let way = survivor.map_or(String::new(), |survivor| {
+        format!(
+            "; if they are gone for good, `regent restore --accept-data-loss {}` goes on with what {} has{}",
+            names.join(","),
+            survivor.name,
+            revision(facts, survivor)
+        )
+    });
+    next.refusals.push(Refusal {
         node: None,
         seen: format!(
             "etcd has lost its quorum: there is no data on {} any more, and {left} of {} voting members are left \
              where {needed} are needed",
-            lost.join(", "),
+            names.join(", "),
             voters.len()
         ),
-        mend: "nothing was removed; put the disks of these nodes back, then `regent up`".to_owned(),
+        mend: format!(
+            "nothing was removed; put the disks of these nodes back, then `regent up`{way}"
+        ),
+    });
+    true
+}
+
+/// The node that has the most of etcd's data, of those that can serve it: by raft's term and index, as its members say
+/// themselves.
+fn survivor<'a>(facts: &Facts<'a>, holders: &[&'a NodePlan]) -> Option<&'a NodePlan> {
+    let said = |node: &NodePlan| {
+        let status = facts.world.etcd.statuses.get(&node.name);
+        status.map(|status| (status.term, status.raft_index))
+    };
+    let whole = holders.iter().filter(|node| facts.at(node, Stage::Whole));
+    // The first of equals.
+    whole.rev().max_by_key(|node| said(node)).copied()
+}
+
+fn revision(facts: &Facts<'_>, node: &NodePlan) -> String {
+    let status = facts.world.etcd.statuses.get(&node.name);
+    status.map_or(String::new(), |status| {
+        format!(", up to revision {}", status.revision)
     })
 }
 

@@ -75,6 +75,14 @@ impl World {
                 }
             }
             Action::Await(node) | Action::Restore(node) => self.made_whole(wanted, node),
+            Action::Revive(node) => {
+                self.etcd.members = Some(Vec::new());
+                self.etcd.statuses.clear();
+                if let Some(planned) = wanted.node(node) {
+                    self.votes(planned);
+                }
+                self.etcd.quorum = true;
+            }
             Action::Renew(node) => self.guest_mut(node).certificates.clear(),
             Action::AwaitEtcd(_) => self.members_answer(wanted),
             Action::AwaitApi => self.api_shows(wanted),
@@ -298,6 +306,7 @@ impl World {
             learner: false,
             version: String::new(),
             errors: Vec::new(),
+            size: 0,
         };
         self.etcd.statuses.insert(node.name.clone(), status);
     }

@@ -138,6 +138,57 @@ fn nodes_go_from_every_point_and_can_be_taken_back() {
     }
 }
 
+/// With too few disks left, nothing is done until the user gives the lost members up; then what is left is the cluster, wherever
+/// that is interrupted.
+#[test]
+fn what_is_left_of_a_lost_quorum_goes_on_by_consent() {
+    let lost = ["m2", "m3"].map(|node| node.parse().unwrap());
+    let broken = || {
+        let model = Model::new(&with_images(3, 1));
+        up(&model).unwrap();
+        for node in &lost {
+            model.lose_disk(node);
+        }
+        model.kill(Vec::new());
+        model
+    };
+    let refused = broken();
+    let Err(RecipeError::Refused(refusals)) = up(&refused) else {
+        panic!("not refused\n{}", refused.trace());
+    };
+    let mend = &refusals[0].mend;
+    assert!(
+        mend.contains("`regent restore --accept-data-loss m2,m3` goes on with what m1 has"),
+        "{mend}"
+    );
+    let mut half = broken();
+    half.lost = lost[..1].iter().cloned().collect();
+    assert!(matches!(up(&half), Err(RecipeError::Refused(_))));
+
+    let mut undisturbed = broken();
+    undisturbed.lost = lost.iter().cloned().collect();
+    assert_eq!(up(&undisturbed).unwrap(), Outcome::Changed);
+    assert_healthy(&undisturbed);
+    for action in 0..undisturbed.acted() {
+        for node in [false, true] {
+            let mut model = broken();
+            model.lost = lost.iter().cloned().collect();
+            model.kill(vec![Kill {
+                action,
+                stage: 0,
+                node,
+            }]);
+            let told = up_again(&model);
+            assert!(
+                told.is_ok(),
+                "killed at {action}, node {node}: {told:?}\n{}",
+                model.trace()
+            );
+            assert_healthy(&model);
+        }
+    }
+}
+
 /// A cluster of one control-plane node by plain `kubeadm init`, which is to become one of three behind a load balancer.
 fn migrating() -> Model {
     let mut model = Model::new(&alone());

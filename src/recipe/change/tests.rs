@@ -156,6 +156,27 @@ fn one_more_worker_touches_only_what_must_know_it() {
     );
 }
 
+/// Who is gone for good and who is silent for a moment are counted differently.
+#[test]
+fn a_member_is_missed_only_where_the_others_are_a_quorum_of_all() {
+    let missed = |count: u8, silent: &[&str]| {
+        let (_, mut world) = cluster(count, 0);
+        for node in silent {
+            world.etcd.statuses.remove(&name(node));
+        }
+        let member = world.etcd.members.as_ref().unwrap()[0].clone();
+        world.etcd.can_miss(&member)
+    };
+    assert_eq!(missed(3, &[]), Ok(()));
+    let why = missed(3, &["m2"]).unwrap_err();
+    assert_eq!(why, "of the others 1 voting members answer, and 2 must");
+    assert_eq!(missed(5, &["m2"]), Ok(()));
+    assert!(missed(5, &["m2", "m3"]).is_err());
+    // Nobody stands in there, ever.
+    assert_eq!(missed(2, &[]), Ok(()));
+    assert_eq!(missed(1, &[]), Ok(()));
+}
+
 /// Whoever is asked has the new name in its certificate before anybody is sent there, and nobody joins before the cluster's
 /// objects name the place.
 #[test]
@@ -276,7 +297,8 @@ fn case_mark_2() {
         refusals(&plan, &world),
         [
             "etcd has lost its quorum: there is no data on m2 any more, and 1 of 2 voting members are left where 2 are \
-             needed; nothing was removed; put the disks of these nodes back, then `regent up`"
+             needed; nothing was removed; put the disks of these nodes back, then `regent up`; if they are gone for good, \
+             `regent restore --accept-data-loss m2` goes on with what m1 has, up to revision 1"
         ]
     );
     // Its data is there, and it may yet come.

@@ -184,6 +184,7 @@ mod tests {
                 learner: false,
                 version: String::new(),
                 errors: vec![],
+                size: 0,
             }),
             own: Some(list.clone()),
             agreed: agreed.then_some(list),

@@ -30,7 +30,7 @@ use crate::node::sshd::Sshd;
 use crate::plan::{ImageArchive, NodePlan, Plan};
 use crate::provider::memory::Memory;
 use crate::provider::{DomainState, Fault, Provider as _};
-use crate::recipe::{Outcome, RecipeError, replace, up};
+use crate::recipe::{Outcome, RecipeError, replace, restore, up};
 use crate::site::Site;
 use crate::spec::{ClusterSpec, Driver, Endpoint};
 use crate::store::Sha256;
@@ -39,13 +39,16 @@ use crate::store::Sha256;
 const SSH: u16 = 2222;
 
 /// What stands for a node's programs. `nothing` is what the rest are.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("ctr", include_str!("programs/ctr")),
     ("curl", include_str!("programs/curl")),
     ("etcdctl", include_str!("programs/etcdctl")),
+    ("etcdutl", include_str!("programs/etcdutl")),
     ("kubeadm", include_str!("programs/kubeadm")),
     ("kubectl", include_str!("programs/kubectl")),
+    ("mv", include_str!("programs/mv")),
     ("nothing", include_str!("programs/nothing")),
+    ("pgrep", include_str!("programs/pgrep")),
     ("openssl", include_str!("programs/openssl")),
     ("socat", include_str!("programs/socat")),
     ("ss", include_str!("programs/ss")),
@@ -199,6 +202,12 @@ impl Bench {
     pub(super) async fn replace(&self, node: &str) -> Result<(), RecipeError> {
         let site = self.site();
         Box::pin(replace(&site, &image(), &node.parse().unwrap())).await
+    }
+
+    pub(super) async fn restore(&self, lost: &[&str]) -> Result<Outcome, RecipeError> {
+        let site = self.site();
+        let lost = lost.iter().map(|node| node.parse().unwrap()).collect();
+        Box::pin(restore(&site, &image(), &lost)).await
     }
 
     /// `up` to the plan that has all nodes but these.

@@ -11,7 +11,7 @@ use crate::provider;
 use crate::recipe::{Outcome, RecipeError};
 
 /// How many kinds of actions there are.
-const ACTIONS: usize = 28;
+const ACTIONS: usize = 29;
 
 /// A loop that two cores share with other tests.
 fn on_threads(test: impl Future<Output = ()>) {
@@ -238,8 +238,8 @@ fn what_is_damaged_is_mended() {
         }
         bench.up().await.unwrap();
         all.extend(bench.steps());
-        // `one_becomes_three` has what is done once in a cluster's life.
-        all.extend(["save".to_owned()]);
+        // `one_becomes_three` and `what_is_left_of_a_lost_quorum_is_restored` have what is done once in a cluster's life.
+        all.extend(["save", "revive etcd"].map(str::to_owned));
         assert_eq!(
             all.len(),
             ACTIONS,
@@ -405,6 +405,35 @@ fn one_becomes_three() {
         assert!(saved.join("m1.tar").exists() && saved.join("m1.db").exists());
         let told = bench.up_alone().await.unwrap_err().to_string();
         assert!(told.contains("loadBalancer → none"), "{told}");
+    });
+}
+
+/// With two of three disks gone, what is left goes on when the user gives the rest up; not beside a quorum.
+#[test]
+fn what_is_left_of_a_lost_quorum_is_restored() {
+    on_threads(async {
+        let bench = Bench::new(3, 1);
+        bench.up().await.unwrap();
+        let lost = ["m2", "m3"];
+        let told = bench.restore(&lost).await.unwrap_err().to_string();
+        assert!(told.contains("etcd has a quorum"), "{told}");
+        for node in lost {
+            bench.cut(node).await;
+            remove(&bench, node, &["etc", "var"]);
+            for directory in ["etc", "var"] {
+                fs::create_dir(bench.disk(node).join(directory)).unwrap();
+            }
+        }
+        let told = bench.restore(&lost[..1]).await.unwrap_err().to_string();
+        assert!(told.contains("--accept-data-loss m2,m3"), "{told}");
+        bench.steps();
+        assert_eq!(bench.restore(&lost).await.unwrap(), Outcome::Changed);
+        assert!(bench.steps().contains("revive etcd"));
+        assert_healthy(&bench, "etcd was revived").await;
+        assert_eq!(bench.truth.members().len(), 3);
+        assert_eq!(bench.truth.nodes().len(), 4);
+        let before = bench.disk("m1").join("var/lib/etcd/before-restore/snap/db");
+        assert_eq!(fs::read_to_string(before).unwrap(), "data\n");
     });
 }
 

@@ -5,6 +5,7 @@ use proptest::sample::Index;
 
 use super::model::{Machine, Model, restorable};
 use crate::etcd;
+use crate::name::NodeName;
 use crate::plan::NodeRole;
 use crate::recipe::world::KUBELET;
 
@@ -132,6 +133,15 @@ impl Model {
             Damage::RebootBalancer if !kubernetes => machine.balancing = false,
             _ => {}
         }
+    }
+
+    /// A node is off, and its disk gone for good.
+    pub(super) fn lose_disk(&self, node: &NodeName) {
+        let mut state = self.state.borrow_mut();
+        *state.machines.get_mut(node).unwrap() = Machine {
+            defined: true,
+            ..Machine::default()
+        };
     }
 
     /// Why `up` cannot bring this cluster back, if it cannot.

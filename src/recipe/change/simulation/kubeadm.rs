@@ -179,7 +179,7 @@ impl Model {
     }
 }
 
-fn member(id: u64, node: &NodeName, peer: &str, learner: bool) -> Member {
+pub(super) fn member(id: u64, node: &NodeName, peer: &str, learner: bool) -> Member {
     Member {
         id,
         name: node.to_string(),

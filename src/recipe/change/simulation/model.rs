@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
-use super::kubeadm::Stage;
-use crate::etcd::Member;
+use super::kubeadm::{Stage, member};
+use crate::etcd::{self, Member};
 use crate::kubernetes::Named;
 use crate::name::NodeName;
 use crate::plan::{NodePlan, NodeRole, Plan};
@@ -83,6 +83,8 @@ pub(super) struct Model {
     pub(super) recorded: Option<Plan>,
     /// What an `up` that did not come to its end was bringing it to.
     pub(super) target: Option<Plan>,
+    /// Nodes whose members the user gives up.
+    pub(super) lost: BTreeSet<NodeName>,
     pub(super) state: RefCell<State>,
 }
 
@@ -92,6 +94,7 @@ impl Model {
             plan: plan.clone(),
             recorded: None,
             target: None,
+            lost: BTreeSet::new(),
             state: RefCell::default(),
         }
     }
@@ -288,6 +291,18 @@ impl Model {
                 let machine = state.machines.get_mut(node).unwrap();
                 (machine.balancing, machine.ca) = (true, ca);
             }
+            Action::Revive(node) => {
+                state.drawn += 1;
+                let (drawn, peer) = (state.drawn, etcd::peer_url(self.planned(node).address));
+                let machine = state.machines.get_mut(node).unwrap();
+                machine.data = Some(Data {
+                    cluster: drawn,
+                    member: drawn,
+                });
+                machine.kubelet = true;
+                state.cluster = drawn;
+                state.members = vec![member(drawn, node, &peer, false)];
+            }
             Action::Kubeconfig(node) => {
                 state.kubeconfig = Some(ca);
                 state.lab_server = state.machines.get(node).unwrap().server;
@@ -355,6 +370,13 @@ impl Model {
             })
         };
         match action {
+            Action::Revive(node) => {
+                assert!(
+                    counted(node),
+                    "{action} of data that nobody counts\n{trace}"
+                );
+                assert!(!self.quorum(state), "{action} beside a quorum\n{trace}");
+            }
             Action::Reset(node) | Action::Remove(node) => {
                 assert!(!counted(node), "{action} removes data that counts\n{trace}");
                 let last = data(node).is_some() && !self.quorum(state);

@@ -9,7 +9,9 @@ use crate::name::NodeName;
 use crate::plan::NodeRole;
 use crate::provider::DomainState;
 use crate::recipe::up::Worked;
-use crate::recipe::world::{Api, ApiSeen, Etcd, Guest, Inside, Kubeadm, Kubeconfig, World};
+use crate::recipe::world::{
+    Api, ApiSeen, Etcd, Guest, Inside, Kubeadm, Kubeconfig, RunSoFar, World,
+};
 use crate::recipe::{Action, Check, RecipeError};
 use crate::render::kubeadm::sans;
 
@@ -90,6 +92,7 @@ impl Model {
                     learner: member.learner,
                     version: String::new(),
                     errors: Vec::new(),
+                    size: 0,
                 };
                 seen.statuses.insert(name.clone(), status);
             }
@@ -140,6 +143,13 @@ impl Model {
 }
 
 impl Worked for Model {
+    fn begun(&self) -> RunSoFar {
+        RunSoFar {
+            lost: self.lost.clone(),
+            ..RunSoFar::default()
+        }
+    }
+
     async fn look(&self) -> Result<World, RecipeError> {
         if self.state.borrow().dead {
             return Err(dead());

@@ -1,0 +1,101 @@
+//! etcd's quorum is lost for good, and the cluster comes back from what is left.
+
+use std::time::{Duration, Instant};
+
+use regent::image::NodeImage;
+
+use crate::cluster::Seen;
+use crate::lab::Result;
+use crate::program::Program;
+use crate::scenarios::expect;
+
+const CLUSTER: &str = "\
+apiVersion: regent/v1
+name: omicron
+hypervisor: { driver: lxc }
+controlPlane: { count: 3 }
+workers: { count: 1 }
+";
+
+/// What `regent` exits with when an operation failed.
+const FAILED: i32 = 4;
+
+/// How long `status` may take, whatever is dead; a process and a busy machine included.
+const TOLD: Duration = Duration::from_secs(2);
+
+/// Two of three disks are gone for good: every command says so and what can be done, nothing is done without consent; then what
+/// the third has goes on, revisions too, and the others join it.
+pub fn a_lost_quorum_is_restored(_: &NodeImage) -> Seen {
+    let program = Program::with(CLUSTER)?;
+    let told = restored(&program);
+    program.down()?;
+    told
+}
+
+fn restored(program: &Program) -> Seen {
+    program.says(&["up"])?;
+    let refused = program.refuses(&["restore", "--accept-data-loss", "m2,m3"], FAILED)?;
+    expect(refused.contains("etcd has a quorum"), refused)?;
+    let before = write(program, "before")?;
+    for node in ["m2", "m3"] {
+        program.says(&["node", "cut", node])?;
+    }
+    for node in ["m2", "m3"] {
+        std::fs::remove_dir_all(program.paths()?.node(&node.parse()?))?;
+    }
+
+    let begun = Instant::now();
+    let status = program.regent(&["status"])?;
+    let took = begun.elapsed();
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    expect(status.contains("no quorum"), status)?;
+    expect(took < TOLD, format!("told within {TOLD:?}, not {took:.1?}"))?;
+    for asked in [
+        &["up"][..],
+        &["restore"],
+        &["restore", "--accept-data-loss", "m2"],
+    ] {
+        let refused = program.refuses(asked, FAILED)?;
+        expect(refused.contains("--accept-data-loss m2,m3"), refused)?;
+    }
+
+    let begun = Instant::now();
+    program.says(&["restore", "--accept-data-loss", "m2,m3"])?;
+    let took = begun.elapsed();
+    program.is_healthy()?;
+    program.is_as_planned()?;
+    let kept = program.says(&["kubectl", "get", "configmap", "before", "--output=name"])?;
+    expect(kept.contains("before"), kept)?;
+    let after = write(program, "after")?;
+    expect(
+        after > before,
+        format!("revisions go on: {before}, then {after}"),
+    )?;
+    // Controllers and schedulers work on.
+    let make = [
+        "kubectl",
+        "create",
+        "deployment",
+        "app",
+        "--image=registry.k8s.io/pause:3.10.1",
+        "--replicas=2",
+    ];
+    program.says(&make)?;
+    program.says(&[
+        "kubectl",
+        "rollout",
+        "status",
+        "deployment/app",
+        "--timeout=60s",
+    ])?;
+    Ok(format!(
+        "three voting members again after {took:.1?}; revision {before}, then {after}"
+    ))
+}
+
+/// Stores something; returns its revision.
+fn write(program: &Program, name: &str) -> Result<u64> {
+    let field = "--output=jsonpath={.metadata.resourceVersion}";
+    let revision = program.says(&["kubectl", "create", "configmap", name, field])?;
+    Ok(revision.trim().parse()?)
+}
