@@ -73,23 +73,21 @@ fn from_nothing_and_back_from_every_point() {
         let undisturbed = Model::new(&plan);
         assert_eq!(up(&undisturbed).unwrap(), Outcome::Changed);
         assert_healthy(&undisturbed);
-        for action in 0..undisturbed.acted() {
-            for stage in 0..12 {
-                for node in [false, true] {
-                    let model = Model::new(&plan);
-                    model.kill(vec![Kill {
-                        action,
-                        stage,
-                        node,
-                    }]);
-                    let told = up_again(&model);
-                    assert!(
-                        told.is_ok(),
-                        "killed at action {action}, stage {stage}, node {node}: {told:?}\n{}",
-                        model.trace()
-                    );
-                    assert_healthy(&model);
-                }
+        for (action, stage) in undisturbed.places() {
+            for node in [false, true] {
+                let model = Model::new(&plan);
+                model.kill(vec![Kill {
+                    action,
+                    stage,
+                    node,
+                }]);
+                let told = up_again(&model);
+                assert!(
+                    told.is_ok(),
+                    "killed at action {action}, stage {stage}, node {node}: {told:?}\n{}",
+                    model.trace()
+                );
+                assert_healthy(&model);
             }
         }
     }
@@ -110,13 +108,13 @@ fn nodes_go_from_every_point_and_can_be_taken_back() {
         let undisturbed = shrinking(from, to);
         assert_eq!(up(&undisturbed).unwrap(), Outcome::Changed);
         assert_healthy(&undisturbed);
-        for action in 0..undisturbed.acted() {
+        for (action, stage) in undisturbed.places() {
             for node in [false, true] {
                 for taken_back in [false, true] {
                     let mut model = shrinking(from, to);
                     model.kill(vec![Kill {
                         action,
-                        stage: 0,
+                        stage,
                         node,
                     }]);
                     let mut told = up(&model);
@@ -169,13 +167,13 @@ fn what_is_left_of_a_lost_quorum_goes_on_by_consent() {
     undisturbed.lost = lost.iter().cloned().collect();
     assert_eq!(up(&undisturbed).unwrap(), Outcome::Changed);
     assert_healthy(&undisturbed);
-    for action in 0..undisturbed.acted() {
+    for (action, stage) in undisturbed.places() {
         for node in [false, true] {
             let mut model = broken();
             model.lost = lost.iter().cloned().collect();
             model.kill(vec![Kill {
                 action,
-                stage: 0,
+                stage,
                 node,
             }]);
             let told = up_again(&model);
@@ -218,38 +216,33 @@ fn one_becomes_three_from_every_point_and_goes_back_before_the_second() {
     assert_eq!(up(&undisturbed).unwrap(), Outcome::Changed);
     assert_healthy(&undisturbed);
     let (mut back, mut refused) = (0, 0);
-    for action in 0..undisturbed.acted() {
-        for stage in 0..12 {
-            for (node, taken_back) in [(false, false), (true, false), (false, true), (true, true)] {
-                let mut model = migrating();
-                model.kill(vec![Kill {
-                    action,
-                    stage,
-                    node,
-                }]);
-                let mut told = up(&model);
-                let place =
-                    format!("action {action}, stage {stage}, node {node}, back {taken_back}");
-                if model.revive() {
-                    if taken_back {
-                        model.plan = alone();
-                    }
-                    told = up_again(&model);
+    for (action, stage) in undisturbed.places() {
+        for (node, taken_back) in [(false, false), (true, false), (false, true), (true, true)] {
+            let mut model = migrating();
+            model.kill(vec![Kill {
+                action,
+                stage,
+                node,
+            }]);
+            let mut told = up(&model);
+            let place = format!("action {action}, stage {stage}, node {node}, back {taken_back}");
+            if model.revive() {
+                if taken_back {
+                    model.plan = alone();
                 }
-                if let (true, Err(RecipeError::Refused(refusals))) = (taken_back, &told) {
-                    assert!(
-                        refusals[0].seen.contains("no way back"),
-                        "{place}: {refusals:?}"
-                    );
-                    refused += 1;
-                    model.plan = with_images(3, 1);
-                    told = up_again(&model);
-                } else if taken_back {
-                    back += 1;
-                }
-                assert!(told.is_ok(), "{place}: {told:?}\n{}", model.trace());
-                assert_healthy(&model);
+                told = up_again(&model);
             }
+            if let (true, Err(RecipeError::Refused(refusals))) = (taken_back, &told) {
+                let seen = &refusals[0].seen;
+                assert!(seen.contains("no way back"), "{place}: {refusals:?}");
+                refused += 1;
+                model.plan = with_images(3, 1);
+                told = up_again(&model);
+            } else if taken_back {
+                back += 1;
+            }
+            assert!(told.is_ok(), "{place}: {told:?}\n{}", model.trace());
+            assert_healthy(&model);
         }
     }
     assert!(

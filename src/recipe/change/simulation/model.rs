@@ -71,7 +71,8 @@ pub(super) struct State {
     pub(super) named: Named,
     pub(super) saved: BTreeSet<NodeName>,
     pub(super) drawn: u64,
-    acted: usize,
+    /// How many stages each action had that was carried out.
+    acted: Vec<usize>,
     kills: Vec<Kill>,
     pub(super) dead: bool,
     trace: String,
@@ -102,7 +103,7 @@ impl Model {
     pub(super) fn kill(&self, kills: Vec<Kill>) {
         let mut state = self.state.borrow_mut();
         state.kills = kills;
-        state.acted = 0;
+        state.acted.clear();
     }
 
     /// Brings regent back to life, if it died.
@@ -110,8 +111,14 @@ impl Model {
         std::mem::take(&mut self.state.borrow_mut().dead)
     }
 
-    pub(super) fn acted(&self) -> usize {
-        self.state.borrow().acted
+    /// Every place where something can die: an action's number, and after how many of its stages.
+    pub(super) fn places(&self) -> Vec<(usize, usize)> {
+        let acted = self.state.borrow().acted.clone();
+        let actions = acted.into_iter().enumerate();
+        let places = |(action, stages): (usize, usize)| {
+            (0..=stages.max(1)).map(move |stage| (action, stage))
+        };
+        actions.flat_map(places).collect()
     }
 
     pub(super) fn trace(&self) -> String {
@@ -143,8 +150,8 @@ impl Model {
             if state.dead {
                 return Err(dead());
             }
-            let number = state.acted;
-            state.acted += 1;
+            let number = state.acted.len();
+            state.acted.push(self.stages(action).len());
             let kill = state.kills.iter().position(|kill| kill.action == number);
             let kill = kill.map(|at| state.kills.swap_remove(at));
             let _ = writeln!(state.trace, "{number}. {action} {kill:?}");
