@@ -98,6 +98,8 @@ pub enum Phase {
     Heal,
     /// The node is back.
     Settle,
+    /// The command that was run in a fault's place has ended.
+    Ended,
     /// The load has ended, the data is checked.
     Check,
 }
@@ -151,6 +153,7 @@ impl fmt::Display for Occurrence {
                 Phase::Fault => "fault",
                 Phase::Heal => "healing",
                 Phase::Settle => "node is back",
+                Phase::Ended => "the command has ended",
                 Phase::Check => "load ended, checking",
             }),
             Self::Domain { node, change, .. } => write!(f, "{node} {change}"),

@@ -353,7 +353,7 @@ impl<'a> Run<'a> {
             endpoint: &self.endpoint,
             namespace: &self.namespace,
         };
-        let began = self.step("fault");
+        let began = self.step(self.what());
         match injector.choose(self.scenario).await {
             Ok(chosen) => self.record.fault = chosen,
             Err(error) => return self.record.sick.push(chain(&error)),
@@ -398,6 +398,14 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The step in which it happens.
+    fn what(&self) -> &'static str {
+        match self.operation {
+            Some(_) => "command",
+            None => "fault",
+        }
+    }
+
     /// The command, and the load after it.
     async fn operate(&mut self, operation: &Operation, began: Instant) {
         let ended = operation.run(self.site.events.clone(), &self.site.interrupt);
@@ -417,12 +425,12 @@ impl<'a> Run<'a> {
                 return self.record.sick.push(why);
             }
         }
-        self.done("fault", began);
+        self.done(self.what(), began);
         match left::open(self.site).await {
             Ok((site, etcd)) => (self.left, self.etcd) = (Some(site), etcd),
             Err(error) => self.record.trouble.push(chain(&error)),
         }
-        self.phase(Phase::Settle);
+        self.phase(Phase::Ended);
         self.pause(self.scenario.settle).await;
     }
 

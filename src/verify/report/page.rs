@@ -33,7 +33,7 @@ pub(in crate::verify) fn write(
     write_file(
         out,
         "timeline.svg",
-        &draw(&lanes(evidence), evidence.run.phases, whole(evidence)),
+        &draw(&lanes(evidence), &evidence.run, whole(evidence)),
     )?;
     write_file(out, "report.html", &page(evidence, verdict)?)?;
     Ok(())
@@ -43,8 +43,8 @@ pub(in crate::verify) fn write(
 pub(super) fn page(evidence: &Evidence, verdict: &Verdict) -> Result<String, minijinja::Error> {
     let lanes = lanes(evidence);
     let phases = evidence.run.phases;
-    let timeline = draw(&lanes, phases, whole(evidence));
-    let closeup = closeup(evidence, verdict).map(|window| draw(&lanes, phases, window));
+    let timeline = draw(&lanes, &evidence.run, whole(evidence));
+    let closeup = closeup(evidence, verdict).map(|window| draw(&lanes, &evidence.run, window));
     let origin = phases.fault.unwrap_or(phases.load);
     let events: Vec<Value> = evidence
         .events

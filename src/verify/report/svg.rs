@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::lanes::{Content, Lane, Look, State};
 use crate::verify::clock::Moment;
-use crate::verify::evidence::Phases;
+use crate::verify::evidence::RunRecord;
 use crate::verify::outage::Window;
 use crate::verify::sample::Sample;
 
@@ -38,12 +38,12 @@ const STYLE: &str = "
 @media print{.t{fill:#000}}";
 
 /// Draws the lanes within `window`. Times are seconds from the fault.
-pub(super) fn draw(lanes: &[Lane], phases: Phases, window: Window) -> String {
+pub(super) fn draw(lanes: &[Lane], run: &RunRecord, window: Window) -> String {
     let heights: f64 = lanes.iter().map(|lane| height(lane) + GAP).sum();
     let mut drawing = Drawing {
         text: String::new(),
         window,
-        origin: phases.fault.unwrap_or(window.from),
+        origin: run.phases.fault.unwrap_or(window.from),
         bottom: TOP + heights,
     };
     let whole = drawing.bottom + BOTTOM;
@@ -52,7 +52,7 @@ pub(super) fn draw(lanes: &[Lane], phases: Phases, window: Window) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {whole}\" role=\"img\"><style>{STYLE}\n</style>\n"
     );
     drawing.axis();
-    drawing.phases(phases);
+    drawing.phases(run);
     let mut top = TOP;
     for lane in lanes {
         drawing.lane(lane, top);
@@ -102,12 +102,15 @@ impl Drawing {
         }
     }
 
-    fn phases(&mut self, phases: Phases) {
+    fn phases(&mut self, run: &RunRecord) {
+        let phases = run.phases;
         let Some(fault) = phases.fault else {
             return;
         };
-        let until = phases.heal.unwrap_or(phases.end);
-        self.band("f", "fault", fault, until);
+        match run.operation {
+            Some(_) => self.band("f", "command", fault, phases.applied.unwrap_or(phases.end)),
+            None => self.band("f", "fault", fault, phases.heal.unwrap_or(phases.end)),
+        }
         if let Some(heal) = phases.heal {
             self.band("h", "healing", heal, phases.ready.unwrap_or(phases.end));
         }
