@@ -4,7 +4,7 @@ use camino::Utf8Path;
 
 use crate::cluster::Seen;
 use crate::lab::Result;
-use crate::program::{Program, says};
+use crate::program::{Program, ROLLOUT, says};
 use crate::scenarios::expect;
 
 /// What `regent` exits with when it refuses what a file says.
@@ -44,17 +44,7 @@ pub fn nodes_come_and_go(program: &Program) -> Seen {
     program.is_as_planned()?;
     let more = program.other_file("workers: { count: 1 }", "workers: { count: 2 }")?;
     says(program.command_with(&more, &["up"])?)?;
-    let app = program.directory()?.join("app.yaml");
-    std::fs::write(&app, APP)?;
-    program.says(&["kubectl", "apply", "--filename", app.as_str()])?;
-    let rollout = [
-        "kubectl",
-        "rollout",
-        "status",
-        "deployment/app",
-        "--timeout=60s",
-    ];
-    program.says(&rollout)?;
+    program.deploys(APP)?;
     let names = "--output=jsonpath={.items[*].spec.nodeName}";
     let on = program.says(&["kubectl", "get", "pods", "--selector=app=app", names])?;
     expect(
@@ -73,7 +63,7 @@ pub fn nodes_come_and_go(program: &Program) -> Seen {
     let nodes = "--output=jsonpath={.items[*].metadata.name}";
     let left = program.says(&["kubectl", "get", "nodes", nodes])?;
     expect(left == "m1 w1", format!("m1 and w1 are left: {left}"))?;
-    program.says(&rollout)?;
+    program.says(&ROLLOUT)?;
     let status = says(program.command_with(&fewer, &["status"])?)?;
     expect(!status.contains("w2") && !status.contains("m2"), status)?;
 

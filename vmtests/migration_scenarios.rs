@@ -70,17 +70,7 @@ pub fn one_becomes_three(_: &NodeImage) -> Seen {
 
 fn moves(program: &Program) -> Seen {
     program.says(&["up"])?;
-    let app = program.directory()?.join("app.yaml");
-    std::fs::write(&app, APP)?;
-    program.says(&["kubectl", "apply", "--filename", app.as_str()])?;
-    let rollout = [
-        "kubectl",
-        "rollout",
-        "status",
-        "deployment/app",
-        "--timeout=60s",
-    ];
-    program.says(&rollout)?;
+    program.deploys(APP)?;
     let before = pods(program)?;
 
     program.write(&after())?;

@@ -23,6 +23,15 @@ controlPlane: { count: 2 }
 workers: { count: 1 }
 ";
 
+/// Waits for the deployment `app`.
+pub const ROLLOUT: [&str; 5] = [
+    "kubectl",
+    "rollout",
+    "status",
+    "deployment/app",
+    "--timeout=60s",
+];
+
 /// An image is in the store, so nothing that a command does takes longer.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -133,6 +142,26 @@ impl Program {
             format!("a pass: {} of `{script}`", verdict["reasons"]),
         )?;
         Ok(verdict)
+    }
+
+    /// Applies a manifest that has a deployment `app`, and waits until that is rolled out.
+    pub fn deploys(&self, manifest: &str) -> Result {
+        let path = self.directory()?.join("app.yaml");
+        std::fs::write(&path, manifest)?;
+        self.says(&["kubectl", "apply", "--filename", path.as_str()])?;
+        self.says(&ROLLOUT).map(drop)
+    }
+
+    /// Fails unless every one of these ConfigMaps is there.
+    pub fn keeps(&self, names: &[String]) -> Result {
+        let there = self.says(&["kubectl", "get", "configmaps", "--output", "name"])?;
+        let missing = |name: &&String| {
+            !there
+                .lines()
+                .any(|line| line.ends_with(&format!("/{name}")))
+        };
+        let missing: Vec<_> = names.iter().filter(missing).collect();
+        expect(missing.is_empty(), format!("{missing:?} in {there}"))
     }
 
     /// What `status` shows.

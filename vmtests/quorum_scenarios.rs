@@ -6,7 +6,7 @@ use regent::image::NodeImage;
 
 use crate::cluster::Seen;
 use crate::lab::Result;
-use crate::program::Program;
+use crate::program::{Program, ROLLOUT};
 use crate::scenarios::expect;
 
 const CLUSTER: &str = "\
@@ -64,8 +64,7 @@ fn restored(program: &Program) -> Seen {
     let took = begun.elapsed();
     program.is_healthy()?;
     program.is_as_planned()?;
-    let kept = program.says(&["kubectl", "get", "configmap", "before", "--output=name"])?;
-    expect(kept.contains("before"), kept)?;
+    program.keeps(&["before".to_owned()])?;
     let after = write(program, "after")?;
     expect(
         after > before,
@@ -81,13 +80,7 @@ fn restored(program: &Program) -> Seen {
         "--replicas=2",
     ];
     program.says(&make)?;
-    program.says(&[
-        "kubectl",
-        "rollout",
-        "status",
-        "deployment/app",
-        "--timeout=60s",
-    ])?;
+    program.says(&ROLLOUT)?;
     Ok(format!(
         "three voting members again after {took:.1?}; revision {before}, then {after}"
     ))

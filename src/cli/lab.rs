@@ -169,6 +169,12 @@ impl Context {
     }
 }
 
+/// What the nodes of a running lab boot.
+pub(super) fn boots(site: &Site) -> Result<NodeImage, Failure> {
+    let image = site.lab.record().image;
+    image.ok_or_else(|| Failure::operation("the lab does not say what its nodes boot"))
+}
+
 /// The node of that name.
 pub(super) fn node<'a>(site: &'a Site, name: &NodeName) -> Result<&'a Node, Failure> {
     site.node(name)

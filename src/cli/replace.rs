@@ -11,7 +11,7 @@ use super::lab;
 use super::node::NodeArg;
 use super::show::duration;
 use crate::ops::Hold;
-use crate::recipe::{self, RecipeError};
+use crate::recipe;
 
 /// Make a sick node anew: its pods move, it leaves the cluster with its disk, a new one joins
 ///
@@ -36,9 +36,7 @@ impl Replace {
         let name = self.node.into_name();
         context.on_site(LEFT, Hold::Change, async |site| {
             lab::node(&site, &name)?;
-            let image = site.lab.record().image.ok_or_else(|| {
-                RecipeError::Mismatch("the lab does not say what its nodes boot".to_owned())
-            })?;
+            let image = lab::boots(&site)?;
             Ok(recipe::replace(&site, &image, &name).await?)
         })?;
         let elapsed = begin.elapsed();

@@ -11,7 +11,7 @@ use super::lab;
 use super::node::NodeArg;
 use super::show::duration;
 use crate::ops::Hold;
-use crate::recipe::{self, RecipeError};
+use crate::recipe;
 
 /// Bring back a cluster whose etcd has lost its quorum for good
 ///
@@ -42,9 +42,7 @@ impl Restore {
             for name in &lost {
                 lab::node(&site, name)?;
             }
-            let image = site.lab.record().image.ok_or_else(|| {
-                RecipeError::Mismatch("the lab does not say what its nodes boot".to_owned())
-            })?;
+            let image = lab::boots(&site)?;
             Ok(recipe::restore(&site, &image, &lost).await?)
         })?;
         let elapsed = begin.elapsed();

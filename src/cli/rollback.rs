@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use super::lab;
 use super::show::duration;
 use crate::ops::Hold;
-use crate::recipe::{self, RecipeError};
+use crate::recipe;
 
 /// Take back an `up` that has not come to its end: the cluster becomes again what it was before
 ///
@@ -43,9 +44,7 @@ impl Rollback {
                 )
                 .hint("edit the file, then `regent up`"));
             }
-            let image = record.image.ok_or_else(|| {
-                RecipeError::Mismatch("the lab does not say what its nodes boot".to_owned())
-            })?;
+            let image = lab::boots(&site)?;
             Ok(recipe::up(&site, &image).await.map(drop)?)
         })?;
         let elapsed = begin.elapsed();

@@ -158,11 +158,8 @@ impl Verify {
             let mut verdicts = Vec::new();
             let mut outcome = Outcome::Done;
             while outcome == Outcome::Done && (verdicts.len() as u64) < u64::from(self.times) {
-                // What the run before has moved has to be at rest again. What is still missing then is in the verdict.
-                tokio::select! {
-                    _ = verify::await_preconditions(&site, AT_REST) => {}
-                    () = context.interrupt.cancelled() => return Err(Failure::interrupted(UNTOUCHED)),
-                }
+                // What the run before has moved has to be at rest again.
+                at_rest(context, &site).await?;
                 let out = self
                     .out
                     .join(verify::run_name(Timestamp::now(), &site.plan, &scenario));
@@ -187,10 +184,7 @@ impl Verify {
     ) -> Result<Outcome, Failure> {
         let scenario = Scenario::new(Fault::Command(operation.command().to_owned()));
         context.on_opened(opened, async |site| {
-            tokio::select! {
-                _ = verify::await_preconditions(&site, AT_REST) => {}
-                () = context.interrupt.cancelled() => return Err(Failure::interrupted(UNTOUCHED)),
-            }
+            at_rest(context, &site).await?;
             let out = self
                 .out
                 .join(verify::run_name(Timestamp::now(), &site.plan, &scenario));
@@ -248,6 +242,14 @@ const AT_REST: Duration = Duration::from_secs(120);
 
 /// What an interrupt before a run leaves.
 const UNTOUCHED: &str = "the cluster is as it was";
+
+/// Waits until everything that a run needs holds. What is still missing then is in the verdict.
+async fn at_rest(context: &Context, site: &Site) -> Result<(), Failure> {
+    tokio::select! {
+        _ = verify::await_preconditions(site, AT_REST) => Ok(()),
+        () = context.interrupt.cancelled() => Err(Failure::interrupted(UNTOUCHED)),
+    }
+}
 
 /// How long an interrupted run may take to heal what it did and to write down what there is: the start of a node, and a
 /// last read that fails.
