@@ -6,10 +6,12 @@ mod addons;
 pub(crate) mod authority;
 mod endpoint;
 mod eviction;
+mod patience;
 
 pub use endpoint::{Founded, Named, server};
 pub(crate) use eviction::VERIFICATION;
 pub use eviction::{Fate, Hosted, Leaving};
+pub use patience::patiently;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,6 +58,20 @@ pub enum KubernetesError {
 }
 
 impl KubernetesError {
+    /// Whether nobody answered: a load balancer that has no server yet ends connections, and one that sees its first is asked
+    /// in vain for a second.
+    pub fn is_nobody_there(&self) -> bool {
+        match self {
+            Self::Request { source, .. } => {
+                matches!(
+                    &**source,
+                    kube::Error::Service(_) | kube::Error::HyperError(_)
+                )
+            }
+            Self::Kubeconfig { .. } => false,
+        }
+    }
+
     /// Whether the API server knows who asks, and does not let them.
     pub fn is_forbidden(&self) -> bool {
         match self {

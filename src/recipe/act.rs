@@ -7,9 +7,10 @@ use tokio::sync::OnceCell;
 
 use crate::event::Event;
 use crate::image::NodeImage;
-use crate::kubernetes::Kubernetes;
+use crate::kubernetes::{Kubernetes, patiently};
 use crate::name::NodeName;
 use crate::recipe::failpoint::{self, Moment};
+use crate::recipe::load_balancer::NOTICED;
 use crate::recipe::observe::{Patience, observe};
 use crate::recipe::up::Worked;
 use crate::recipe::world::{RunSoFar, World};
@@ -30,9 +31,6 @@ pub(super) struct Run<'a> {
     /// For the joins of this run; never stored.
     secrets: OnceCell<JoinSecrets>,
 }
-
-/// haproxy sees a server come up within 2 s; `settle` does what was not done by then.
-const NOTICED: Duration = Duration::from_secs(10);
 
 /// How long a cluster may take after its last join until every check holds, and how often that is looked at.
 struct Settling {
@@ -124,14 +122,17 @@ impl<'a> Run<'a> {
             Action::Reset(node) => membership::reset(site, node).await,
             Action::DeleteNode(node) => {
                 let kubernetes = self.kubernetes().await?;
-                Ok(kubernetes.delete_node(node.as_str()).await?)
+                Ok(patiently(NOTICED, || kubernetes.delete_node(node.as_str())).await?)
             }
             Action::Remove(node) => {
                 let kubernetes = self.kubernetes().await.ok();
                 membership::remove(site, kubernetes.as_ref(), node).await
             }
             Action::Drain(node) => drain::drain(site, &self.kubernetes().await?, node).await,
-            Action::Stay(node) => Ok(self.kubernetes().await?.stay(node.as_str()).await?),
+            Action::Stay(node) => {
+                let kubernetes = self.kubernetes().await?;
+                Ok(patiently(NOTICED, || kubernetes.stay(node.as_str())).await?)
+            }
             Action::Connectivity => connectivity::prove(site).await,
             Action::Authority(node) => control_plane::make_authority(site, node).await,
             Action::Balance(node) => load_balancer::balance(site, node).await,

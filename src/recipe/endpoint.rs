@@ -7,9 +7,10 @@ use std::time::Duration;
 use camino::Utf8DirEntry;
 
 use crate::file;
-use crate::kubernetes::{Kubernetes, server};
+use crate::kubernetes::{Kubernetes, patiently, server};
 use crate::name::NodeName;
 use crate::plan::NodeRole;
+use crate::recipe::load_balancer::NOTICED;
 use crate::recipe::lookup::{planned, session};
 use crate::recipe::{RecipeError, control_plane};
 use crate::render::kubeadm::ASIDE;
@@ -98,6 +99,7 @@ pub(super) async fn repoint(site: &Site, node: &NodeName) -> Result<(), RecipeEr
 
 /// Has the cluster's objects name the planned place. kubeadm's configuration comes last: where it is so, all of it is.
 pub(super) async fn announce(site: &Site, kubernetes: &Kubernetes) -> Result<(), RecipeError> {
-    kubernetes.point_to(&server(&site.plan)).await?;
+    let server = server(&site.plan);
+    patiently(NOTICED, || kubernetes.point_to(&server)).await?;
     control_plane::upload_configuration(site).await
 }

@@ -25,6 +25,9 @@ sha256sum /etc/haproxy/haproxy.cfg /etc/haproxy/cluster-ca.crt > /var/lib/regent
 /// haproxy answers on its socket in milliseconds.
 const HAPROXY: Duration = Duration::from_secs(10);
 
+/// haproxy sees a server come up within 2 s.
+pub(super) const NOTICED: Duration = Duration::from_secs(10);
+
 /// Returns the servers whose health checks hold, as the load balancer on `node` sees them.
 pub async fn servers_up(site: &Site, node: &NodeName) -> Result<BTreeSet<NodeName>, RecipeError> {
     let script = "echo 'show stat -1 4 -1' | socat -t5 - UNIX-CONNECT:/run/haproxy/admin.sock";
