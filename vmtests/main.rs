@@ -29,6 +29,7 @@ mod failpoints;
 mod faults;
 mod lab;
 mod lab_scenarios;
+mod leader_lost;
 mod life_scenarios;
 mod machine_scenarios;
 mod migration_scenarios;

@@ -32,9 +32,10 @@ between two kills.
 /// More kills than any operation has points.
 const KILLS: usize = 150;
 
-const ONE: &str = "controlPlane: { count: 1, endpoint: none }\nworkers: { count: 1 }\n";
-const THREE: &str = "controlPlane: { count: 3 }\nworkers: { count: 1 }\n";
-const FEWER: &str = "controlPlane: { count: 2 }\nworkers: { count: 0 }\n";
+/// The nodes of a file.
+pub const ONE: &str = "controlPlane: { count: 1, endpoint: none }\nworkers: { count: 1 }\n";
+pub const THREE: &str = "controlPlane: { count: 3 }\nworkers: { count: 1 }\n";
+pub const FEWER: &str = "controlPlane: { count: 2 }\nworkers: { count: 0 }\n";
 
 /// An operation: its name, the file's nodes, and what begins it.
 const OPERATIONS: [(&str, &str, &[&str]); 5] = [
@@ -77,11 +78,13 @@ pub fn operations_killed_at_every_point(_: &NodeImage) -> Seen {
     ))
 }
 
-fn file(nodes: &str) -> String {
+/// A cluster's file with these nodes.
+pub fn file(nodes: &str) -> String {
     format!("apiVersion: regent/v1\nname: omicron\nhypervisor: {{ driver: lxc }}\n{nodes}")
 }
 
-fn lose_disks(program: &Program) -> Result {
+/// Two of three etcd members are gone for good.
+pub fn lose_disks(program: &Program) -> Result {
     for node in ["m2", "m3"] {
         program.says(&["node", "cut", node])?;
     }

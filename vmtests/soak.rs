@@ -10,6 +10,7 @@ use regent::verify::{self, Target};
 
 use crate::cluster::{Cluster, Seen};
 use crate::failpoints;
+use crate::leader_lost;
 use crate::operations;
 use crate::runner::{Run, Scenario};
 
@@ -22,6 +23,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "operations_killed_at_every_point",
         run: Run::Alone(operations::operations_killed_at_every_point),
+    },
+    Scenario {
+        name: "the_leader_is_lost_amid_operations",
+        run: Run::Alone(leader_lost::the_leader_is_lost_amid_operations),
     },
     Scenario {
         name: "no_false_alarm_under_full_load",
