@@ -15,7 +15,7 @@ vmtest *SCENARIOS:
 e2e:
     REGENT_VMTEST=1 cargo test --quiet --locked --test vmtests -- --all
 
-# The long scenarios: every failpoint from nothing and of every operation, ten leaders lost in a row, ten minutes of full load; an hour (root)
+# The long scenarios: every failpoint from nothing and of every operation, ten leaders lost in a row, ten minutes of full load; an hour and a half (root)
 soak:
     REGENT_VMTEST=1 cargo test --quiet --locked --test vmtests -- --soak
 
