@@ -42,7 +42,7 @@ impl Lab {
     /// Idempotent; daemons that have died are started again.
     pub fn enter(paths: &LabPaths, plan: &Plan, events: &Events) -> Result<Self, LabError> {
         private_directory(paths.root())?;
-        let lock = lock_or_share(paths)?;
+        let lock = lock_or_borrow(paths)?;
         // Again: a `down` may have removed it between the first time and the lock.
         private_directory(paths.root())?;
         // What is damaged stops it here, before anything is written.
@@ -150,11 +150,22 @@ impl Lab {
             return Ok(None);
         }
         // Before it is found: whoever held it may have changed what is on record.
-        let lock = lock_or_share(paths)?;
+        let lock = lock_or_borrow(paths)?;
         Ok(Self::find(paths)?.map(|lab| Self {
             lock: Some(lock),
             ..lab
         }))
+    }
+
+    /// Lets commands that this process begins change the lab, one at a time, while it waits for them. Everybody else is told who
+    /// holds the lab as before.
+    ///
+    /// # Errors
+    /// When that cannot be noted in the lab's directory.
+    pub fn lend(&self) -> Result<Lent, LabError> {
+        let path = self.place.paths.lock_below();
+        File::create(&path).map_err(LabError::io("making", &path))?;
+        Ok(Lent(path))
     }
 
     /// The kind of nodes that a lab has, alive or not; none if there is no lab.
@@ -413,13 +424,28 @@ fn check_complete(
     }
 }
 
-/// Takes the lab's lock; where a process holds it that began this one, as a verification does with the command that it is
-/// about, another one below it: that process waits meanwhile, and only one of those that it began changes the lab.
-fn lock_or_share(paths: &LabPaths) -> Result<Lock, LabError> {
-    match Lock::take(&paths.lock(), Duration::ZERO) {
-        Ok(lock) => Ok(lock),
-        Err(error) if error.is_held_by_an_ancestor() => lock_at(paths.lock_below()),
-        Err(_) => lock(paths),
+/// Takes the lab's lock; where whoever holds it has [lent](Lab::lend) the lab and began this process, another one below it, so
+/// that only one of those that it began changes the lab.
+fn lock_or_borrow(paths: &LabPaths) -> Result<Lock, LabError> {
+    let below = paths.lock_below();
+    let lock = match Lock::take(&paths.lock(), Duration::ZERO) {
+        Ok(lock) => lock,
+        Err(error) if below.exists() && error.is_held_by_an_ancestor() => return lock_at(below),
+        Err(_) => lock(paths)?,
+    };
+    // Whoever lent it last may have been killed.
+    let _ = fs::remove_file(below);
+    Ok(lock)
+}
+
+/// A lab that is lent, until this is dropped.
+#[derive(Debug)]
+pub struct Lent(Utf8PathBuf);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // The next holder removes what is left.
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -451,6 +477,38 @@ mod tests {
     use crate::lab::tests::kept;
     use crate::spec::ClusterSpec;
     use camino::Utf8Path;
+
+    /// A process that the holder began is refused as anybody is, unless the lab is lent.
+    #[test]
+    fn a_lab_is_lent_for_a_while() {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = Utf8Path::from_path(scratch.path()).unwrap();
+        let spec = ClusterSpec::new("demo".parse().unwrap());
+        let plan = derive::plan(&spec, crate::spec::Driver::Lxc, Beside::default());
+        let paths = LabPaths::new(state, &plan.cluster);
+        kept(&paths, &plan);
+        let lab = Lab::hold(&paths).unwrap().unwrap();
+        // The lock says that the process which began this one has it.
+        let holder = format!(
+            "process {} (test) since then",
+            std::os::unix::process::parent_id()
+        );
+        fs::write(paths.lock(), holder).unwrap();
+        let busy = |told: Result<Option<Lab>, LabError>| matches!(told, Err(LabError::Busy { .. }));
+        assert!(busy(Lab::hold(&paths)));
+        let lent = lab.lend().unwrap();
+        let borrowed = Lab::hold(&paths).unwrap().unwrap();
+        assert!(busy(Lab::hold(&paths)), "two at once");
+        drop(borrowed);
+        drop(lent);
+        assert!(busy(Lab::hold(&paths)));
+        // What one that was killed has left lends nothing.
+        fs::write(paths.lock_below(), "").unwrap();
+        fs::write(paths.lock(), "process 4194305 (test) since then").unwrap();
+        drop(lab);
+        drop(Lab::hold(&paths).unwrap());
+        assert!(!paths.lock_below().exists());
+    }
 
     #[test]
     fn case_secrets_a_lab_with_nodes_never_gets_new_keys_or_a_new_record() {

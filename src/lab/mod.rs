@@ -23,7 +23,7 @@ mod secrets;
 pub(crate) mod tests;
 
 pub use error::LabError;
-pub use instance::Lab;
+pub use instance::{Lab, Lent};
 pub use paths::LabPaths;
 pub(crate) use place::Place;
 pub use record::{ActiveFault, LockFile, Operation, Record};

@@ -52,7 +52,7 @@ impl LabPaths {
         self.root.with_extension("lock")
     }
 
-    /// Locked by whoever changes the lab on behalf of the process that has [`lock`](Self::lock).
+    /// There while the process that has [`lock`](Self::lock) lends the lab, and locked by whoever it began that changes it.
     pub fn lock_below(&self) -> Utf8PathBuf {
         self.root.join("below.lock")
     }

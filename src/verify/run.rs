@@ -408,8 +408,14 @@ impl<'a> Run<'a> {
 
     /// The command, and the load after it.
     async fn operate(&mut self, operation: &Operation, began: Instant) {
+        let lent = match self.site.lab.lend() {
+            Ok(lent) => lent,
+            Err(error) => return self.record.sick.push(chain(&error)),
+        };
         let ended = operation.run(self.site.events.clone(), &self.site.interrupt);
-        match ended.await {
+        let ended = ended.await;
+        drop(lent);
+        match ended {
             Ok(ended) => {
                 self.record.phases.fault = Some(self.recorder.clock.at(ended.begun));
                 self.record.phases.applied = Some(self.recorder.clock.now());
