@@ -108,7 +108,7 @@ pub async fn during(
     make(out)?;
     let mut run = Run::prepare(site, &scenario, out).await?;
     run.operation = Some(operation);
-    run.record.budgets_ms = limits_of_operation(budget);
+    run.record.budgets_ms = limits_of_operation(&site.plan.budgets, budget);
     let history = run.perform().await?;
     run.finish(history, out).await
 }

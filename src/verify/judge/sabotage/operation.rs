@@ -1,8 +1,13 @@
 //! Runs whose fault is a command.
 
 use super::*;
+use crate::spec::{Budgets, Tuning};
 use crate::verify::OperationRecord;
 use crate::verify::budget::limits_of_operation;
+
+fn limits(budget: Duration) -> BTreeMap<Budget, u64> {
+    limits_of_operation(&Budgets::of(Tuning::Fast), budget)
+}
 
 /// A run in which `regent up` replaces m2; clients lose what they lose in the good run with a fault.
 fn replaced(evidence: &mut Evidence) {
@@ -15,7 +20,7 @@ fn replaced(evidence: &mut Evidence) {
         last_line: "the cluster is up".to_owned(),
     });
     (run.phases.heal, run.phases.ready) = (None, None);
-    run.budgets_ms = limits_of_operation(std::time::Duration::from_secs(2));
+    run.budgets_ms = limits(Duration::from_secs(2));
     evidence.inside.retain(|asked| asked.good());
     saw(evidence, FAULT.0 + S, domain("m2", "stopped", false));
     saw(evidence, FAULT.0 + 9 * S, domain("m2", "started", true));
@@ -75,7 +80,7 @@ fn a_command_that_costs_too_much_fails() {
             "a request fails where none may",
             |evidence| {
                 replaced(evidence);
-                evidence.run.budgets_ms = limits_of_operation(std::time::Duration::ZERO);
+                evidence.run.budgets_ms = limits(Duration::ZERO);
             },
             Ruling::Fail,
             "outage of writes",
