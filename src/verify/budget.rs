@@ -109,8 +109,8 @@ pub(super) fn limits(budgets: &Budgets) -> BTreeMap<Budget, u64> {
 const UNNOTICED: Duration = Duration::from_secs(2);
 
 /// Returns the limits of a command that no kind of client may be without the cluster for longer than `budget`, in
-/// milliseconds. A single request may hang as long as with a fault: where a leader hands on its office, as one that is to go
-/// does, a write that was on its way to it is lost, and waits for etcd's request timeout (measured 7.01 s).
+/// milliseconds. A single request may hang as long as with a fault: one did for 7.01 s, about etcd's request timeout, on a busy
+/// machine. Why is not known; perhaps a write on its way to a leader that handed on its office.
 pub(super) fn limits_of_operation(budgets: &Budgets, budget: Duration) -> BTreeMap<Budget, u64> {
     let ms = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     let outages = [
