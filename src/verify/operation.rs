@@ -1,9 +1,10 @@
 //! A user's command as the thing that happens to a cluster.
 
+use std::convert::Infallible;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,9 @@ use crate::event::Events;
 
 /// How long a command that is asked to end has, before it is killed.
 const WIND_UP: Duration = Duration::from_secs(15);
+
+/// How long the last words of a command that has ended may be on their way, where what it leaves running keeps its output open.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// A command that will be run as the user's shell would run it: in the directory, the environment and the network of the
 /// process that prepared it, whatever network its threads have entered since.
@@ -174,27 +178,29 @@ fn perform(line: &str, order: Order) {
         Err(error) => return drop(begun.send(Err(error))),
     };
     let _ = begun.send(Ok(child.id()));
-    let (last, lines) = mpsc::channel();
-    // What it leaves running may hold its output open for ever.
-    let reader = thread::Builder::new()
+    let last_line = Arc::new(Mutex::new(String::new()));
+    let (open, closed) = mpsc::channel::<Infallible>();
+    let last = Arc::clone(&last_line);
+    // What it leaves running may hold its output open for ever, and go on writing.
+    let _ = thread::Builder::new()
         .name("operation output".into())
         .spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
+            let _open = open;
+            for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line);
                 let line = line.trim_end();
                 if !line.is_empty() {
                     events.note(line);
-                    let _ = last.send(line.to_owned());
+                    line.clone_into(&mut last.lock().unwrap_or_else(PoisonError::into_inner));
                 }
             }
         });
     let status = child.wait();
-    // Its last words are on their way.
-    let mut last_line = String::new();
-    if reader.is_ok() {
-        while let Ok(line) = lines.recv_timeout(Duration::from_millis(300)) {
-            last_line = line;
-        }
-    }
+    let _ = closed.recv_timeout(LAST_WORDS);
+    let last_line = last_line
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     let _ = ended.send(status.map(|status| (status, last_line)));
 }
 
@@ -243,6 +249,16 @@ mod tests {
         assert_eq!(
             (left.record.status, left.record.last_line.as_str()),
             (Some(0), "done")
+        );
+        let begun = Instant::now();
+        let talks = "for n in $(seq 200); do echo more; sleep 0.1; done & exit 4";
+        assert_eq!(ended(talks, long, &never).await.record.status, Some(4));
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        // Not everything that is written is text.
+        let bytes = ended("printf '\\377\\n'; sleep 0.2; echo after", long, &never).await;
+        assert_eq!(
+            (bytes.record.status, bytes.record.last_line.as_str()),
+            (Some(0), "after")
         );
 
         let late = ended("sleep 60", Duration::from_millis(50), &never).await;
