@@ -515,8 +515,9 @@ impl<'a> Run<'a> {
         evidence.write(out)?;
         let verdict = judge(&evidence);
         report::write(&evidence, &verdict, out)?;
+        let site = self.left.as_ref().unwrap_or(self.site);
         if verdict.verdict != Ruling::Pass
-            && let Err(error) = bundle::collect(self.site, &self.etcd, out).await
+            && let Err(error) = bundle::collect(site, &self.etcd, out).await
         {
             // The verdict stands without it.
             self.site.events.warn(chain(&error));
