@@ -65,7 +65,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     let void = void_reasons(evidence, &lanes);
     let missed = [
         missed_budgets(evidence, &ledger, &budgets),
-        inside::too_many(&inside),
+        inside::too_many(run, &inside),
         elsewhere,
     ]
     .concat();
@@ -87,6 +87,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         cluster: run.cluster.clone(),
         started: run.started,
         fault: run.fault.clone(),
+        operation: run.operation.clone(),
         proofs: run.proofs.clone(),
         phases: run.phases,
         load: run.load,

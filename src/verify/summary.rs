@@ -119,7 +119,20 @@ pub fn summary(verdict: &Verdict) -> String {
 /// Returns what else was found, one line each.
 pub(super) fn facts(verdict: &Verdict) -> Vec<String> {
     let (ledger, watch, recovery) = (&verdict.ledger, &verdict.watch, &verdict.recovery);
-    let mut lines = vec![
+    let operation = verdict.operation.as_ref();
+    let ended = operation.and_then(|operation| operation.status);
+    let took = verdict.phases.fault.zip(verdict.phases.applied);
+    let mut lines: Vec<_> = ended
+        .zip(took)
+        .map(|(status, (from, to))| {
+            format!(
+                "command: ended with {status} after {}",
+                seconds(to.millis_from(from))
+            )
+        })
+        .into_iter()
+        .collect();
+    lines.extend([
         format!(
             "writes: {} acknowledged, {} rejected, {} indeterminate ({} of them stored), {} lost, {} stale reads",
             ledger.acknowledged,
@@ -136,7 +149,7 @@ pub(super) fn facts(verdict: &Verdict) -> Vec<String> {
             watch.duplicated.len(),
             watch.reconnections,
         ),
-    ];
+    ]);
     let times = [
         ("load balancer took it out", recovery.server_down_ms),
         ("new etcd leader", recovery.leader_ms),

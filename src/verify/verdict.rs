@@ -10,6 +10,7 @@ use super::evidence::{FaultRecord, Phases, Proof, Subject, Tester};
 use super::inside::Dependency;
 use super::ledger::{Ledger, WatchReport};
 use super::observation::Observation;
+use super::operation::OperationRecord;
 use super::outage::{Latency, Lateness};
 use super::recovery::Recovery;
 use super::sample::Probe;
@@ -46,6 +47,9 @@ pub struct Verdict {
     pub started: Timestamp,
     /// What was done.
     pub fault: FaultRecord,
+    /// The command that was run, if that is what was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationRecord>,
     /// What shows that it bit.
     pub proofs: Vec<Proof>,
     /// When the parts of the run began.
@@ -124,7 +128,7 @@ pub struct InsideReport {
     /// When that began, from the fault.
     pub silence_at_ms: f64,
     /// The share of the questions of the half minute after the fault that had no good answer, on whichever node it was
-    /// highest.
+    /// highest; of a command, of the half minute in which it was highest.
     pub unanswered_share: f64,
     /// False if no good answer came any more on some node.
     pub recovered: bool,

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::{LOAD_SHARE, SICK_SHARE};
 use crate::name::NodeName;
 use crate::verify::clock::{Moment, millis};
-use crate::verify::evidence::{Evidence, Phases};
+use crate::verify::evidence::{Evidence, RunRecord};
 use crate::verify::inside::{Dependency, EVERY, Question};
 use crate::verify::outage::{Window, longest_between};
 use crate::verify::verdict::InsideReport;
 
-/// For so long after the fault the share of questions counts that nobody answered well.
+/// For so long the share of questions counts that nobody answered well: a half minute.
 const AFTERWARDS: Duration = Duration::from_secs(30);
 
 /// A client that has said nothing for so long at the end has stopped: its last questions may hang.
@@ -32,7 +32,7 @@ pub(super) fn reports(evidence: &Evidence) -> BTreeMap<Dependency, InsideReport>
     let lanes = lanes(evidence);
     let of = |of: Dependency| {
         let own = lanes.iter().filter(move |((_, asked), _)| *asked == of);
-        let reports = own.map(|((node, _), asked)| report(node, asked, evidence.run.phases));
+        let reports = own.map(|((node, _), asked)| report(node, asked, &evidence.run));
         Some((of, reports.reduce(InsideReport::worse)?))
     };
     Dependency::ALL.into_iter().filter_map(of).collect()
@@ -63,7 +63,8 @@ fn spared(evidence: &Evidence) -> BTreeSet<&NodeName> {
     nodes.filter(|node| !hit.contains(*node)).collect()
 }
 
-fn report(node: &NodeName, asked: &[&Question], phases: Phases) -> InsideReport {
+fn report(node: &NodeName, asked: &[&Question], run: &RunRecord) -> InsideReport {
+    let phases = run.phases;
     let from = phases.fault.unwrap_or(phases.end);
     let answered = asked
         .iter()
@@ -76,11 +77,6 @@ fn report(node: &NodeName, asked: &[&Question], phases: Phases) -> InsideReport 
             to: phases.end,
         },
     );
-    let after: Vec<_> = asked
-        .iter()
-        .filter(|asked| asked.start >= from && asked.start < from.after(AFTERWARDS))
-        .collect();
-    let bad = after.iter().filter(|asked| !asked.good()).count();
     // The questions of the last second may still be on their way.
     let last = answered.max().unwrap_or_default();
     InsideReport {
@@ -89,9 +85,30 @@ fn report(node: &NodeName, asked: &[&Question], phases: Phases) -> InsideReport 
         failed: asked.iter().filter(|asked| !asked.good()).count() as u64,
         silence_ms: millis(silence.length()),
         silence_at_ms: silence.from.millis_from(from),
-        unanswered_share: bad as f64 / after.len().max(1) as f64,
+        unanswered_share: unanswered_share(asked, run),
         recovered: phases.end.since(last) < LAST_WORD,
     }
+}
+
+/// The share of the questions of the half minute after the fault that had no good answer; of a command, which may have its effect
+/// late, of the half minute in which it was highest.
+fn unanswered_share(asked: &[&Question], run: &RunRecord) -> f64 {
+    let from = run.phases.fault.unwrap_or(run.phases.end);
+    let mut asked = asked.to_vec();
+    // They were told in the order of their answers.
+    asked.sort_by_key(|asked| asked.start);
+    let share = |from: Moment| {
+        let before = |moment| asked.partition_point(|asked| asked.start < moment);
+        let within = &asked[before(from)..before(from.after(AFTERWARDS))];
+        let bad = within.iter().filter(|asked| !asked.good()).count();
+        bad as f64 / within.len().max(1) as f64
+    };
+    let last = match run.operation {
+        Some(_) => run.phases.end.since(from).saturating_sub(AFTERWARDS),
+        None => Duration::ZERO,
+    };
+    let each_second = (0..=last.as_secs()).map(|second| from.after(Duration::from_secs(second)));
+    each_second.map(share).fold(0.0, f64::max)
 }
 
 /// What its budget limits: the longest time in which a client got no good answer; none if there came none any more.
@@ -102,15 +119,21 @@ pub(super) fn cost(report: &InsideReport) -> Option<Duration> {
 }
 
 /// Says where too many questions went without a good answer, however they were spread.
-pub(super) fn too_many(reports: &BTreeMap<Dependency, InsideReport>) -> Vec<String> {
+pub(super) fn too_many(
+    run: &RunRecord,
+    reports: &BTreeMap<Dependency, InsideReport>,
+) -> Vec<String> {
+    let when = match run.operation {
+        Some(_) => "the worst 30 s of the command",
+        None => "the 30 s after the fault",
+    };
     let over = reports
         .iter()
         .filter(|(of, report)| report.unanswered_share > allowed(**of));
     over.map(|(of, report)| {
         format!(
-            "{of}: {:.0} % of the questions of the {} s after the fault had no good answer on {}, at most {:.0} % may",
+            "{of}: {:.0} % of the questions of {when} had no good answer on {}, at most {:.0} % may",
             report.unanswered_share * 100.0,
-            AFTERWARDS.as_secs(),
             report.node,
             allowed(*of) * 100.0,
         )

@@ -41,6 +41,7 @@ fn a_command_that_costs_too_much_fails() {
         (verdict.verdict, verdict.reasons),
         (Ruling::Pass, Vec::new())
     );
+    assert_eq!(verdict.operation, good.run.operation);
 
     each(&[
         (
@@ -122,6 +123,24 @@ fn a_command_that_costs_too_much_fails() {
             },
             Ruling::Fail,
             "nobody looked",
+        ),
+        (
+            "half of one node's DNS questions go unanswered, late in a long command",
+            |evidence| {
+                replaced(evidence);
+                let late = Moment(FAULT.0 + 30 * S)..Moment(FAULT.0 + 50 * S);
+                let asked = evidence.inside.iter_mut().filter(|asked| {
+                    asked.of == Dependency::ClusterDns
+                        && asked.node.as_str() == "w2"
+                        && late.contains(&asked.start)
+                });
+                for asked in asked.step_by(2) {
+                    asked.end = Moment(asked.start.0 + 5 * S);
+                    "timeout".clone_into(&mut asked.outcome);
+                }
+            },
+            Ruling::Fail,
+            "cluster DNS: 33 % of the questions of the worst 30 s of the command",
         ),
         (
             "the load stops half-way",
