@@ -177,3 +177,34 @@ fn case_times_of_no_run_is_no_order() {
     assert_eq!(code(&refused), 2, "{}", stderr(&refused));
     assert!(stderr(&refused).contains("--times"), "{}", stderr(&refused));
 }
+
+#[test]
+fn a_command_under_load_is_no_fault() {
+    let scratch = scratch();
+    let during = ["verify", "--during", "true"];
+    let wrong: [&[&str]; 9] = [
+        &["--fault", "kill"],
+        &["--target", "m1"],
+        &["--percent", "5"],
+        &["--hold", "9"],
+        &["--no-heal"],
+        &["--times", "2"],
+        &["--judge", "evidence/run"],
+        &["--budget", "soon"],
+        &["--timeout", "1"],
+    ];
+    for more in wrong {
+        let refused = regent(scratch.path(), &[&during, more].concat());
+        assert_eq!(code(&refused), 2, "{more:?}: {}", stderr(&refused));
+        assert!(stderr(&refused).contains(more[0]), "{}", stderr(&refused));
+    }
+    for wrong in [["--budget", "0s"], ["--timeout", "1m"], ["--during", ""]] {
+        let refused = regent(scratch.path(), &[&["verify"], &wrong[..]].concat());
+        assert_eq!(code(&refused), 2, "{wrong:?}: {}", stderr(&refused));
+        assert!(
+            stderr(&refused).contains("--during"),
+            "{}",
+            stderr(&refused)
+        );
+    }
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -64,7 +65,12 @@ pub struct Verify {
     #[arg(long, value_name = "DIR", default_value = "evidence")]
     out: Utf8PathBuf,
     /// No fault but this command, run by `sh` in this directory; it may change the cluster
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["fault", "target", "hold", "no_heal", "times"])]
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        value_parser = NonEmptyStringValueParser::new(),
+        conflicts_with_all = ["fault", "target", "percent", "milliseconds", "seconds", "hold", "no_heal", "times"]
+    )]
     during: Option<String>,
     /// Of `--during`: how long any client may be without the cluster; with `0s` no request may fail
     #[arg(
