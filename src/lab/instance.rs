@@ -428,14 +428,11 @@ fn check_complete(
 /// that only one of those that it began changes the lab.
 fn lock_or_borrow(paths: &LabPaths) -> Result<Lock, LabError> {
     let below = paths.lock_below();
-    let lock = match Lock::take(&paths.lock(), Duration::ZERO) {
-        Ok(lock) => lock,
-        Err(error) if below.exists() && error.is_held_by_an_ancestor() => return lock_at(below),
-        Err(_) => lock(paths)?,
-    };
-    // Whoever lent it last may have been killed.
-    let _ = fs::remove_file(below);
-    Ok(lock)
+    let refused = Lock::take(&paths.lock(), Duration::ZERO).err();
+    if below.exists() && refused.is_some_and(|error| error.is_held_by_an_ancestor()) {
+        return lock_at(below);
+    }
+    lock(paths)
 }
 
 /// A lab that is lent, until this is dropped.
@@ -444,14 +441,21 @@ pub struct Lent(Utf8PathBuf);
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        // The next holder removes what is left.
-        let _ = fs::remove_file(&self.0);
+        // Whoever still changes the lab keeps the next holder out.
+        let _ = Lock::take(&self.0, Duration::ZERO).map(Lock::remove);
     }
 }
 
-/// Takes the lab's lock.
+/// Takes the lab's lock, which nobody borrows.
 pub(super) fn lock(paths: &LabPaths) -> Result<Lock, LabError> {
-    lock_at(paths.lock())
+    let lock = lock_at(paths.lock())?;
+    let below = paths.lock_below();
+    if below.exists() {
+        // Whoever lent it was killed, or did not wait; the command goes on.
+        let removed = lock_at(below.clone())?.remove();
+        removed.map_err(LabError::io("removing", &below))?;
+    }
+    Ok(lock)
 }
 
 fn lock_at(path: Utf8PathBuf) -> Result<Lock, LabError> {
@@ -502,10 +506,15 @@ mod tests {
         drop(borrowed);
         drop(lent);
         assert!(busy(Lab::hold(&paths)));
-        // What one that was killed has left lends nothing.
-        fs::write(paths.lock_below(), "").unwrap();
-        fs::write(paths.lock(), "process 4194305 (test) since then").unwrap();
+        // A command that goes on without whoever lent it the lab keeps it; afterwards nothing is lent.
+        let lent = lab.lend().unwrap();
+        let borrowed = Lab::hold(&paths).unwrap().unwrap();
+        drop(lent);
         drop(lab);
+        let refused = Lab::hold(&paths).unwrap_err().to_string();
+        assert!(refused.contains(paths.lock_below().as_str()), "{refused}");
+        assert!(busy(lock(&paths).map(|_| None)), "taken down");
+        drop(borrowed);
         drop(Lab::hold(&paths).unwrap());
         assert!(!paths.lock_below().exists());
     }
