@@ -1,15 +1,13 @@
 //! `up` killed, by itself, wherever it can be (`REGENT_FAILPOINT`), and begun again.
 
 use std::fmt::Write as _;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::Output;
 use std::time::{Duration, Instant};
 
 use regent::image::NodeImage;
 
 use crate::cluster::Seen;
 use crate::lab::Result;
-use crate::program::{Program, finish, said};
+use crate::program::{Program, killed, said};
 use crate::scenarios::expect;
 
 /// Far more kills than there are points: an `up` that dies at one of them for ever must end.
@@ -36,22 +34,15 @@ pub fn killed_at_every_step(program: &Program) -> Seen {
     let each = format!("each:{}", program.directory()?.join("passed"));
     let (begun, mut kept, mut kills) = (Instant::now(), Vec::new(), 0);
     loop {
-        let up = up(program, &each)?;
+        let up = program.with_failpoint(&["up"], &each)?;
         if up.status.success() {
             break;
         }
         kills += 1;
-        let killed = up.status.signal() == Some(9) && kills < KILLS;
-        expect(killed, format!("killed, not {}", said(&up)))?;
+        let dies = killed(&up) && kills < KILLS;
+        expect(dies, format!("killed, not {}", said(&up)))?;
         let word = format!("kept-{kills}");
-        let store = [
-            "kubectl",
-            "create",
-            "configmap",
-            &word,
-            "--request-timeout=3s",
-        ];
-        if program.regent(&store)?.status.success() {
+        if program.stores(&word)? {
             kept.push(word);
         }
     }
@@ -76,7 +67,7 @@ pub fn each_failpoint_from_nothing(_: &NodeImage) -> Seen {
         None => all()?,
     };
     let mut table = HEAD.to_owned();
-    let (mut killed, mut failed) = (0, Vec::new());
+    let (mut count, mut failed) = (0, Vec::new());
     for name in points {
         let row = known.lines().find(|row| point(row) == Some(&name));
         if let (Some(only), Some(row)) = (&only, row)
@@ -87,7 +78,7 @@ pub fn each_failpoint_from_nothing(_: &NodeImage) -> Seen {
         }
         println!("        {name}");
         let (row, healthy) = from_nothing(&name)?;
-        killed += 1;
+        count += 1;
         if let Err(why) = healthy {
             failed.push(format!("{name}: {why}"));
         }
@@ -95,7 +86,7 @@ pub fn each_failpoint_from_nothing(_: &NodeImage) -> Seen {
     }
     std::fs::write(TABLE, table)?;
     expect(failed.is_empty(), format!("healthy after each: {failed:?}"))?;
-    Ok(format!("{killed} points, healthy after each"))
+    Ok(format!("{count} points, healthy after each"))
 }
 
 /// Every point, as one way to a cluster passes them.
@@ -116,9 +107,9 @@ fn point(row: &str) -> Option<&str> {
 fn from_nothing(point: &str) -> Result<(String, Result)> {
     let program = Program::new()?;
     let begun = Instant::now();
-    let up = up(&program, point)?;
+    let up = program.with_failpoint(&["up"], point)?;
     let after = begun.elapsed().as_secs_f64();
-    let (row, healthy) = if up.status.signal() == Some(9) {
+    let (row, healthy) = if killed(&up) {
         let (took, healthy) = goes_on(&program)?;
         let word = match &healthy {
             Ok(()) => "healthy",
@@ -136,32 +127,16 @@ fn from_nothing(point: &str) -> Result<(String, Result)> {
     Ok((row, healthy))
 }
 
-/// `up` with a failpoint, to its end.
-fn up(program: &Program, failpoint: &str) -> Result<Output> {
-    let mut command = program.command(&["up"])?;
-    command.env("REGENT_FAILPOINT", failpoint);
-    finish(command)
-}
-
 /// Stores a word if that can be, and has `up` go on; how long that took, and whether all is well.
 fn goes_on(program: &Program) -> Result<(Duration, Result)> {
-    let store = [
-        "kubectl",
-        "create",
-        "configmap",
-        "kept",
-        "--request-timeout=3s",
-    ];
-    let stored = program.regent(&store)?.status.success();
+    let stored = program.stores("kept")?;
     let begun = Instant::now();
     let up = program.regent(&["up"])?;
     let took = begun.elapsed();
     let healthy = expect(up.status.success(), said(&up))
         .and_then(|()| program.is_healthy())
         .and_then(|()| match stored {
-            true => program
-                .says(&["kubectl", "get", "configmap", "kept"])
-                .map(drop),
+            true => program.keeps(&["kept".to_owned()]),
             false => Ok(()),
         });
     Ok((took, healthy))

@@ -1,7 +1,6 @@
 //! The node with etcd's leader loses power in the middle of an operation, as regent does.
 
 use std::fmt::Write as _;
-use std::os::unix::process::ExitStatusExt as _;
 use std::time::Instant;
 
 use regent::image::NodeImage;
@@ -9,7 +8,7 @@ use regent::image::NodeImage;
 use crate::cluster::Seen;
 use crate::lab::Result;
 use crate::operations::{FEWER, ONE, THREE, file, lose_disks};
-use crate::program::{Program, finish, said};
+use crate::program::Program;
 use crate::scenarios::expect;
 
 /// Where the table lands.
@@ -120,14 +119,7 @@ fn through(program: &Program, moment: &Moment) -> Result<String> {
     if moment.begin[0] == "restore" {
         lose_disks(program)?;
     }
-    let mut begin = program.command(moment.begin)?;
-    begin.env("REGENT_FAILPOINT", moment.point);
-    let ended = finish(begin)?;
-    let killed = ended.status.signal() == Some(9);
-    expect(
-        killed,
-        format!("killed at {}, not {}", moment.point, said(&ended)),
-    )?;
+    program.dies_at(moment.begin, moment.point)?;
     let leader = leader(program)?;
     program.says(&["node", "cut", &leader])?;
     let begun = Instant::now();

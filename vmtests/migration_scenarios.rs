@@ -1,6 +1,5 @@
 //! A cluster by plain `kubeadm init` becomes highly available in place, while somebody uses it.
 
-use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
 use regent::image::NodeImage;
@@ -8,17 +7,9 @@ use serde_json::Value;
 
 use crate::cluster::Seen;
 use crate::lab::Result;
-use crate::program::{Program, finish, said};
+use crate::operations::{ONE, THREE, file};
+use crate::program::Program;
 use crate::scenarios::expect;
-
-/// One control-plane node without a control plane endpoint.
-const BEFORE: &str = "\
-apiVersion: regent/v1
-name: omicron
-hypervisor: { driver: lxc }
-controlPlane: { count: 1, endpoint: none }
-workers: { count: 1 }
-";
 
 /// From the old place to a second member, where regent dies and there is no way back any more, and on to the end.
 const THROUGH: &str = "\
@@ -62,7 +53,7 @@ const NAMES: &str = "grep -rlF 198.18.0.21:6443 /etc/kubernetes /root/.kube /var
 /// It is stopped half-way and goes back; it goes through while clients ask the old and the new place and no question fails;
 /// the node that was the only one is lost like any other.
 pub fn one_becomes_three(_: &NodeImage) -> Seen {
-    let program = Program::with(BEFORE)?;
+    let program = Program::with(&file(ONE))?;
     let told = moves(&program);
     program.down()?;
     told
@@ -73,10 +64,10 @@ fn moves(program: &Program) -> Seen {
     program.deploys(APP)?;
     let before = pods(program)?;
 
-    program.write(&after())?;
-    killed(program, "endpoint/after")?;
+    program.write(&file(THREE))?;
+    program.dies_at(&["up"], "endpoint/after")?;
     program.says(&["rollback"])?;
-    program.write(BEFORE)?;
+    program.write(&file(ONE))?;
     program.is_as_planned()?;
     let status = program.says(&["status"])?;
     expect(
@@ -84,7 +75,7 @@ fn moves(program: &Program) -> Seen {
         format!("nothing is left of it: {status}"),
     )?;
 
-    program.write(&after())?;
+    program.write(&file(THREE))?;
     let stop = program.directory()?.join("stop");
     let (new, verdict) = std::thread::scope(|scope| {
         let ask = scope.spawn(|| ask(program, "198.18.0.11").map_err(|error| error.to_string()));
@@ -111,10 +102,6 @@ fn moves(program: &Program) -> Seen {
     ))
 }
 
-fn after() -> String {
-    BEFORE.replace("{ count: 1, endpoint: none }", "{ count: 3 }")
-}
-
 /// How long the move took, in microseconds.
 fn span(verdict: &Value) -> Result<u64> {
     let at = |phase: &str| verdict["phases"][phase].as_u64().ok_or("no such phase");
@@ -135,17 +122,6 @@ fn none_failed(verdict: &Value) -> Result<u64> {
         format!("no request fails: {}", verdict["probes"]),
     )?;
     Ok(sum("samples"))
-}
-
-/// `up` that is killed there.
-fn killed(program: &Program, point: &str) -> Result {
-    let mut up = program.command(&["up"])?;
-    up.env("REGENT_FAILPOINT", point);
-    let up = finish(up)?;
-    expect(
-        up.status.signal() == Some(9),
-        format!("killed, not {}", said(&up)),
-    )
 }
 
 /// The pods, their containers, and how often those have started.

@@ -1,7 +1,6 @@
 //! What changes a running cluster, killed at every point where it can be, and begun again.
 
 use std::fmt::Write as _;
-use std::os::unix::process::ExitStatusExt as _;
 use std::time::Instant;
 
 use camino::Utf8PathBuf;
@@ -9,7 +8,7 @@ use regent::image::NodeImage;
 
 use crate::cluster::Seen;
 use crate::lab::Result;
-use crate::program::{Program, finish, said};
+use crate::program::{Program, killed, said};
 use crate::scenarios::expect;
 
 /// Where the table lands.
@@ -100,9 +99,7 @@ fn through(program: &Program, name: &str, begin: &[&str]) -> Result<(usize, Stri
     let (begun, mut kept, mut kills) = (Instant::now(), Vec::new(), 0);
     let mut words = begin;
     loop {
-        let mut command = program.command(words)?;
-        command.env("REGENT_FAILPOINT", format!("each:{passed}"));
-        let ended = finish(command)?;
+        let ended = program.with_failpoint(words, &format!("each:{passed}"))?;
         // A replacement does not go on: `up` brings back what it has taken away, and then it begins anew.
         let replaces = begin[0] == "replace";
         if ended.status.success() && replaces && words != begin {
@@ -112,27 +109,20 @@ fn through(program: &Program, name: &str, begin: &[&str]) -> Result<(usize, Stri
         if ended.status.success() {
             break;
         }
-        if ended.status.signal() != Some(9) && begin[0] == "restore" && words != ["up"] {
+        if !killed(&ended) && begin[0] == "restore" && words != ["up"] {
             // The quorum is there again, and `up` goes on.
             expect(said(&ended).contains("etcd has a quorum"), said(&ended))?;
             words = &["up"];
             continue;
         }
         kills += 1;
-        let killed = ended.status.signal() == Some(9) && kills < KILLS;
-        expect(killed, format!("{name}: killed, not {}", said(&ended)))?;
+        let dies = killed(&ended) && kills < KILLS;
+        expect(dies, format!("{name}: killed, not {}", said(&ended)))?;
         if replaces {
             words = &["up"];
         }
         let word = format!("kept-{}-{kills}", dashed(name));
-        let store = [
-            "kubectl",
-            "create",
-            "configmap",
-            &word,
-            "--request-timeout=3s",
-        ];
-        if program.regent(&store)?.status.success() {
+        if program.stores(&word)? {
             kept.push(word);
         }
     }

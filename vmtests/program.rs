@@ -2,7 +2,7 @@
 //! being killed, a umask, an environment.
 
 use std::io::Read as _;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -121,6 +121,27 @@ impl Program {
     /// Runs it; what it says if it ends with `code`.
     pub fn refuses(&self, args: &[&str], code: i32) -> Result<String> {
         refuses(self.command(args)?, code)
+    }
+
+    /// Runs it with a failpoint (`REGENT_FAILPOINT`).
+    pub fn with_failpoint(&self, args: &[&str], point: &str) -> Result<Output> {
+        let mut command = self.command(args)?;
+        command.env("REGENT_FAILPOINT", point);
+        finish(command)
+    }
+
+    /// Runs it until it kills itself at a point.
+    pub fn dies_at(&self, args: &[&str], point: &str) -> Result {
+        let ended = self.with_failpoint(args, point)?;
+        let told = format!("killed at {point}, not {}", said(&ended));
+        expect(killed(&ended), told)
+    }
+
+    /// Stores a ConfigMap, if the API can be reached; whether it is stored.
+    pub fn stores(&self, name: &str) -> Result<bool> {
+        let store = ["kubectl", "create", "configmap", name];
+        let output = self.regent(&[&store[..], &["--request-timeout=3s"]].concat())?;
+        Ok(output.status.success())
     }
 
     /// Runs a script, in which `@regent` stands for the program with a file, under load. The verdict, which is a pass.
@@ -284,6 +305,11 @@ pub fn under_umask(command: &mut Command, umask: u32) {
     unsafe {
         command.pre_exec(set);
     }
+}
+
+/// Whether a command was killed hard, as a failpoint does it.
+pub fn killed(output: &Output) -> bool {
+    output.status.signal() == Some(9)
 }
 
 /// How a command ended, and everything that it said.

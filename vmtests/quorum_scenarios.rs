@@ -6,16 +6,9 @@ use regent::image::NodeImage;
 
 use crate::cluster::Seen;
 use crate::lab::Result;
+use crate::operations::{THREE, file, lose_disks};
 use crate::program::{Program, ROLLOUT};
 use crate::scenarios::expect;
-
-const CLUSTER: &str = "\
-apiVersion: regent/v1
-name: omicron
-hypervisor: { driver: lxc }
-controlPlane: { count: 3 }
-workers: { count: 1 }
-";
 
 /// What `regent` exits with when an operation failed.
 const FAILED: i32 = 4;
@@ -26,7 +19,7 @@ const TOLD: Duration = Duration::from_secs(2);
 /// Two of three disks are gone for good: every command says so and what can be done, nothing is done without consent; then what
 /// the third has goes on, revisions too, and the others join it.
 pub fn a_lost_quorum_is_restored(_: &NodeImage) -> Seen {
-    let program = Program::with(CLUSTER)?;
+    let program = Program::with(&file(THREE))?;
     let told = restored(&program);
     program.down()?;
     told
@@ -37,12 +30,7 @@ fn restored(program: &Program) -> Seen {
     let refused = program.refuses(&["restore", "--accept-data-loss", "m2,m3"], FAILED)?;
     expect(refused.contains("etcd has a quorum"), refused)?;
     let before = write(program, "before")?;
-    for node in ["m2", "m3"] {
-        program.says(&["node", "cut", node])?;
-    }
-    for node in ["m2", "m3"] {
-        std::fs::remove_dir_all(program.paths()?.node(&node.parse()?))?;
-    }
+    lose_disks(program)?;
 
     let begun = Instant::now();
     let status = program.regent(&["status"])?;

@@ -188,7 +188,7 @@ impl Verify {
         opened: Opened,
         operation: &verify::Operation,
     ) -> Result<Outcome, Failure> {
-        let scenario = Scenario::new(Fault::Command(operation.command().to_owned()));
+        let scenario = operation.scenario();
         context.on_opened(opened, async |site| {
             at_rest(context, &site).await?;
             let out = self

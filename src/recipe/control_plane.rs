@@ -14,7 +14,7 @@ use crate::recipe::lookup::{planned, session};
 use crate::recipe::world::{CONTROL_PLANE, DERIVED, STATIC_PODS};
 use crate::recipe::{RecipeError, membership};
 use crate::render;
-use crate::render::kubeadm::{CertificateKey, InitSecrets, JoinSecrets, Token};
+use crate::render::kubeadm::{ASIDE, CertificateKey, InitSecrets, JoinSecrets, Token};
 use crate::sha256::Sha256;
 use crate::site::Site;
 use crate::spec::CertificateMode;
@@ -299,17 +299,18 @@ pub(super) async fn renew(site: &Site, node: &NodeName) -> Result<(), RecipeErro
     kubeadm::run(site, node, run).await
 }
 
-/// Has kubeadm make the API server's certificate with every planned name where [`render::kubeadm::ASIDE`] has the CA, and
+/// Has kubeadm make the API server's certificate with every planned name where [`ASIDE`] has the CA, and
 /// moves it over the old one.
 pub(super) async fn certify(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
     let config = render::kubeadm::aside(&site.plan, planned(site, node)?, &draw()?);
+    let moved = format!(
+        "cd {ASIDE} && mv -f apiserver.key /etc/kubernetes/pki && \
+         mv -f apiserver.crt /etc/kubernetes/pki && rm -rf {ASIDE}"
+    );
     let run = Run {
         what: "kubeadm init phase certs apiserver",
         arguments: "init phase certs apiserver --config CONFIG",
-        then: Some(
-            "cd /var/lib/regent/pki && mv -f apiserver.key /etc/kubernetes/pki && \
-             mv -f apiserver.crt /etc/kubernetes/pki && rm -rf /var/lib/regent/pki",
-        ),
+        then: Some(&moved),
         config: config.map_err(|error| RecipeError::Render(Box::new(error)))?,
         api: None,
     };

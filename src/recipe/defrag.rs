@@ -43,9 +43,8 @@ pub struct Defragmented {
 /// # Errors
 /// When the others have no quorum without a member whose turn it is, or it does not come back.
 pub async fn defragment(site: &Site) -> Result<(Vec<Defragmented>, usize), RecipeError> {
-    let patience = Patience::to_act(site.plan.driver).etcd;
-    let seen = look_at_etcd(site, &[], patience).await;
-    let client = client(site, patience).await?;
+    let seen = look_at_etcd(site, &[]).await;
+    let client = client(site, Patience::to_act(site.plan.driver).etcd).await?;
     let Some(leader) = leader(site, &seen).filter(|_| seen.quorum) else {
         return Err(refused(None, "etcd has no quorum now"));
     };
@@ -75,7 +74,7 @@ fn leader<'a>(site: &'a Site, seen: &Etcd) -> Option<&'a NodePlan> {
 
 /// One member, while the others have a quorum without it.
 async fn one(site: &Site, client: &Client, node: &NodePlan) -> Result<Defragmented, RecipeError> {
-    let seen = look_at_etcd(site, &[], Patience::to_act(site.plan.driver).etcd).await;
+    let seen = look_at_etcd(site, &[]).await;
     let member = seen.member(node);
     let member = member.ok_or_else(|| refused(Some(node), "etcd does not count it"))?;
     seen.can_miss(member)
@@ -115,12 +114,10 @@ async fn caught_up(client: &Client, node: &NodePlan, before: &Etcd) -> Result<u6
             Err(error) => chain(&error),
         };
         if began.elapsed() > CAUGHT_UP {
-            return Err(RecipeError::Kept {
+            return Err(RecipeError::Behind {
                 node: node.name.clone(),
-                why: format!(
-                    "its member has not caught up within {} s: {last}",
-                    CAUGHT_UP.as_secs()
-                ),
+                after: began.elapsed(),
+                last,
             });
         }
         tokio::time::sleep(PAUSE).await;

@@ -81,13 +81,9 @@ pub(super) async fn certify(site: &Site, node: &NodeName) -> Result<(), RecipeEr
 /// Has a node's kubeconfigs name the planned place, but for those of a control-plane node that are for its own API server.
 /// A kubelet whose kubeconfig changes starts again; its pods do not.
 pub(super) async fn repoint(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
-    let then = match planned(site, node)?.role {
-        NodeRole::Worker => "systemctl restart kubelet\n",
-        NodeRole::ControlPlane | NodeRole::LoadBalancer => "",
-    };
-    let files = match planned(site, node)?.role {
-        NodeRole::Worker => "kubelet.conf",
-        NodeRole::ControlPlane | NodeRole::LoadBalancer => "admin.conf super-admin.conf",
+    let (files, then) = match planned(site, node)?.role {
+        NodeRole::Worker => ("kubelet.conf", "systemctl restart kubelet\n"),
+        NodeRole::ControlPlane | NodeRole::LoadBalancer => ("admin.conf super-admin.conf", ""),
     };
     let server = server(&site.plan);
     let script = format!(

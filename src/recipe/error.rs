@@ -90,13 +90,23 @@ pub enum RecipeError {
         /// The end of its log; kubeadm prints no secret there unless asked to.
         log: String,
     },
-    /// A control-plane node is unfinished, and clearing it away might lose data.
-    #[error("{node} has data of etcd's and is not reset: {why}")]
+    /// What would have been done to a node might lose data, as things are now.
+    #[error("nothing was done to {node}: {why}")]
     Kept {
         /// Which.
         node: NodeName,
         /// What speaks against it.
         why: String,
+    },
+    /// A member of etcd's has not come back in time.
+    #[error("{node}'s etcd member has not caught up after {} s: {last}", after.as_secs())]
+    Behind {
+        /// Its node.
+        node: NodeName,
+        /// How long it was waited for.
+        after: Duration,
+        /// What was last seen of it.
+        last: String,
     },
     /// Pods of a node that is to go have no controller.
     #[error("{node} is to go, and pods on it that nothing would make again: {}", .pods.join(", "))]

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::etcd;
 use crate::event::chain;
 use crate::kubernetes::{Kubernetes, PodStatus};
 use crate::name::NodeName;
@@ -149,15 +148,12 @@ pub(super) fn servers(csv: &str) -> BTreeSet<NodeName> {
 
 fn members(plan: &Plan, world: &World) -> Option<String> {
     let etcd = &world.etcd;
-    let Some(members) = &etcd.members else {
+    if etcd.members.is_none() {
         return Some("no member answers".to_owned());
-    };
+    }
     if !etcd.quorum {
-        let voters = members.iter().filter(|member| !member.learner);
-        let (answer, of) = (
-            voters.clone().filter(|voter| etcd.answers(voter)).count(),
-            voters.count(),
-        );
+        let answering = etcd.voters().filter(|voter| etcd.answers(voter));
+        let (answer, of) = (answering.count(), etcd.voters().count());
         let needed = of / 2 + 1;
         return Some(format!(
             "no quorum: {answer} of {of} voting members answer, and {needed} must; `regent up` starts what is off, and says what \
@@ -174,10 +170,7 @@ fn members(plan: &Plan, world: &World) -> Option<String> {
         })
     };
     let missing = names(plan.control_plane().filter(|node| !healthy(node)));
-    let unplanned = members.iter().filter(|member| {
-        let mut nodes = plan.control_plane();
-        !nodes.any(|node| etcd::peer_url(node.address) == member.peer)
-    });
+    let unplanned = etcd.unplanned(&[plan]).into_iter();
     let alarms = etcd.statuses.iter().flat_map(|(node, status)| {
         let errors = status.errors.iter();
         errors.map(move |error| format!("{node} says {}", error.trim()))

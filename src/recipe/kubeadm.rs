@@ -30,7 +30,7 @@ pub(super) struct Run<'a> {
     /// Arguments after `kubeadm`; `CONFIG` stands for the path of the configuration file.
     pub(super) arguments: &'a str,
     /// What is done after it has succeeded, whether or not regent lives; `CONFIG` as above, without single quotes.
-    pub(super) then: Option<&'static str>,
+    pub(super) then: Option<&'a str>,
     /// The configuration file's text; holds secrets.
     pub(super) config: String,
     /// The address of the API server that the node's kubelet is about to start, if it is.

@@ -17,10 +17,6 @@ use crate::site::Site;
 /// etcd refuses a change of members until it has been connected to all of them for 5 s.
 const REFUSED: Duration = Duration::from_secs(20);
 
-fn patience(site: &Site) -> Duration {
-    Patience::to_act(site.plan.driver).etcd
-}
-
 fn kept(node: &NodeName, why: impl Into<String>) -> RecipeError {
     RecipeError::Kept {
         node: node.clone(),
@@ -33,7 +29,7 @@ fn kept(node: &NodeName, why: impl Into<String>) -> RecipeError {
 pub(super) async fn forget(site: &Site, node: &NodeName, peer: &str) -> Result<(), RecipeError> {
     let (began, leaving) = (Instant::now(), leaving(site));
     loop {
-        let seen = look_at_etcd(site, &[], patience(site)).await;
+        let seen = look_at_etcd(site, &[]).await;
         let Some(members) = seen.members.as_ref().filter(|_| seen.quorum) else {
             return Err(kept(node, "etcd has no quorum now"));
         };
@@ -75,7 +71,7 @@ pub(super) async fn reset(site: &Site, node: &NodeName) -> Result<(), RecipeErro
         return kubeadm::reset(site, node, Spare::Nothing).await;
     }
     // Not the node's own word: its etcd may be a cluster of its own.
-    let others = look_at_etcd(site, &[node], patience(site)).await;
+    let others = look_at_etcd(site, &[node]).await;
     let peer = etcd::peer_url(plan.address);
     match others.members.filter(|_| others.quorum) {
         Some(members) if members.iter().any(|member| member.peer == peer) => {
@@ -98,7 +94,7 @@ pub(super) async fn remove(
     if site.plan.node(node).is_some() {
         return Err(kept(node, "it is planned"));
     }
-    let seen = look_at_etcd(site, &[], patience(site)).await;
+    let seen = look_at_etcd(site, &[]).await;
     match (&seen.members, kubernetes) {
         (Some(_), _) if !seen.quorum => return Err(kept(node, "etcd has no quorum now")),
         (Some(members), _) if members.iter().any(|member| member.name == node.as_str()) => {
@@ -174,7 +170,7 @@ pub(super) async fn await_etcd(site: &Site, nodes: &[NodeName]) -> Result<(), Re
     };
     let began = Instant::now();
     while began.elapsed() < limit {
-        let seen = look_at_etcd(site, &[], patience(site)).await;
+        let seen = look_at_etcd(site, &[]).await;
         let mut nodes = nodes.iter().filter_map(|name| site.plan.node(name));
         let answers = |node| seen.member(node).is_none_or(|member| seen.answers(member));
         if seen.quorum && nodes.all(answers) {

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::image::NodeImage;
 use crate::name::NodeName;
-use crate::recipe::observe::{Patience, look_at_etcd};
+use crate::recipe::observe::look_at_etcd;
 use crate::recipe::up::{Outcome, up_without};
-use crate::recipe::world::Etcd;
 use crate::recipe::{RecipeError, Refusal, kubeadm};
 use crate::site::Site;
 
@@ -54,7 +53,7 @@ pub async fn restore(
     image: &NodeImage,
     lost: &BTreeSet<NodeName>,
 ) -> Result<Outcome, RecipeError> {
-    if look(site).await.quorum {
+    if look_at_etcd(site, &[]).await.quorum {
         return Err(RecipeError::Refused(vec![Refusal {
             node: None,
             seen: "etcd has a quorum, and everything that was acknowledged".to_owned(),
@@ -64,14 +63,10 @@ pub async fn restore(
     up_without(site, image, lost).await
 }
 
-async fn look(site: &Site) -> Etcd {
-    look_at_etcd(site, &[], Patience::to_act(site.plan.driver).etcd).await
-}
-
 /// Makes etcd's data on the node that of a cluster of one member. Looks again before: with a quorum, or with a member that has
 /// more, nothing is done.
 pub(super) async fn revive(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
-    let seen = look(site).await;
+    let seen = look_at_etcd(site, &[]).await;
     let kept = |why: String| RecipeError::Kept {
         node: node.clone(),
         why,
@@ -79,16 +74,12 @@ pub(super) async fn revive(site: &Site, node: &NodeName) -> Result<(), RecipeErr
     if seen.quorum {
         return Err(kept("etcd has a quorum again".to_owned()));
     }
-    let own = seen.statuses.get(node);
-    let said = own.map(|status| (status.term, status.raft_index));
-    let more = seen
-        .statuses
-        .iter()
-        .find(|(_, status)| Some((status.term, status.raft_index)) > said);
-    if let Some((other, _)) = more {
+    let own = seen.progress(node);
+    let mut others = seen.statuses.keys();
+    if let Some(other) = others.find(|other| seen.progress(other) > own) {
         return Err(kept(format!("{other}'s member has more")));
     }
-    if let Some(status) = own {
+    if let Some(status) = seen.statuses.get(node) {
         site.events.note(format!(
             "etcd goes on with what {node} has, revision {} of term {}: what was acknowledged since is lost. What it had stays \
              there, in /var/lib/etcd/before-restore",

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::etcd::{self, Member, MemberStatus};
 use crate::kubernetes::{Lease, Named, NodeStatus, PodStatus, Rollout};
 use crate::name::NodeName;
-use crate::plan::{ImageArchive, NodePlan, NodeRole};
+use crate::plan::{ImageArchive, NodePlan, NodeRole, Plan};
 use crate::provider::DomainState;
 use crate::recipe::{Action, Check};
 
@@ -284,17 +284,38 @@ impl Etcd {
         statuses.any(|status| status.cluster == self.cluster && status.leader == member.id)
     }
 
+    /// The members that vote.
+    pub fn voters(&self) -> impl Iterator<Item = &Member> + Clone {
+        let members = self.members.iter().flatten();
+        members.filter(|member| !member.learner)
+    }
+
+    /// Members on no control-plane node of these plans.
+    pub fn unplanned(&self, plans: &[&Plan]) -> Vec<&Member> {
+        let nodes = plans.iter().flat_map(|plan| plan.control_plane());
+        let planned: BTreeSet<_> = nodes.map(|node| etcd::peer_url(node.address)).collect();
+        let members = self.members.iter().flatten();
+        members
+            .filter(|member| !planned.contains(&member.peer))
+            .collect()
+    }
+
+    /// How much a node's member has of what was ever written: raft's term and index, by its own word. None has least.
+    pub fn progress(&self, node: &NodeName) -> Option<(u64, u64)> {
+        let status = self.statuses.get(node)?;
+        Some((status.term, status.raft_index))
+    }
+
     /// Whether the cluster goes on while a member answers nobody for a while; why not. Of one or two nobody can be missed, so
     /// there the question has no meaning.
     pub fn can_miss(&self, member: &Member) -> Result<(), String> {
-        let voters = self.members.iter().flatten();
-        let voters: Vec<_> = voters.filter(|member| !member.learner).collect();
+        let (voters, others) = (self.voters().count(), self.voters());
         let (others, needed) = (
-            voters.iter().filter(|other| other.id != member.id),
-            voters.len() / 2 + 1,
+            others.filter(|other| other.id != member.id),
+            voters / 2 + 1,
         );
         let answering = others.filter(|other| self.answers(other)).count();
-        match voters.len() > 2 && answering < needed {
+        match voters > 2 && answering < needed {
             true => Err(format!(
                 "of the others {answering} voting members answer, and {needed} must"
             )),
@@ -304,27 +325,19 @@ impl Etcd {
 
     /// Whether the cluster lives on without a member, and can say so now; why not.
     pub fn can_lose(&self, member: &Member) -> Result<(), String> {
-        let voters: Vec<_> = self
-            .members
-            .iter()
-            .flatten()
-            .filter(|member| !member.learner)
-            .collect();
         if !self.quorum {
             return Err("etcd has no quorum now".to_owned());
         }
         if member.learner {
             return Ok(());
         }
-        let others: Vec<_> = voters
-            .iter()
-            .filter(|other| other.id != member.id)
-            .collect();
-        let answering = others.iter().filter(|other| self.answers(other)).count();
-        let needed = others.len() / 2 + 1;
-        match (others.len(), answering) {
-            (0, _) => Err("it is etcd's only voting member".to_owned()),
-            (count, answering) if answering < needed => Err(format!(
+        let others = self.voters().filter(|other| other.id != member.id);
+        let count = others.clone().count();
+        let answering = others.filter(|other| self.answers(other)).count();
+        let needed = count / 2 + 1;
+        match count {
+            0 => Err("it is etcd's only voting member".to_owned()),
+            _ if answering < needed => Err(format!(
                 "of the other {count} voting members {answering} answer, and {needed} must"
             )),
             _ => Ok(()),

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::scenario::{Fault, Scenario};
 use crate::event::Events;
 
 /// How long a command that is asked to end has, before it is killed.
@@ -80,14 +81,12 @@ impl Operation {
         })
     }
 
-    /// The command.
-    pub fn command(&self) -> &str {
-        &self.command
-    }
-
-    /// How long it may take.
-    pub(super) fn limit(&self) -> Duration {
-        self.limit
+    /// It as what happens to a cluster: it lasts as long as it may take.
+    pub fn scenario(&self) -> Scenario {
+        Scenario {
+            hold: self.limit,
+            ..Scenario::new(Fault::Command(self.command.clone()))
+        }
     }
 
     /// Runs it to its end, once. One that takes too long, or is interrupted, is asked to end, and killed if it does not.

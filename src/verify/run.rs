@@ -101,9 +101,8 @@ pub async fn during(
     out: &Utf8Path,
 ) -> Result<Verdict, VerifyError> {
     let scenario = Scenario {
-        hold: operation.limit(),
         settle: AROUND,
-        ..Scenario::new(Fault::Command(operation.command().to_owned()))
+        ..operation.scenario()
     };
     make(out)?;
     let mut run = Run::prepare(site, &scenario, out).await?;
@@ -427,7 +426,7 @@ impl<'a> Run<'a> {
                 self.record.operation = Some(ended.record);
             }
             Err(error) => {
-                let why = format!("`{}` could not be run: {error}", operation.command());
+                let why = format!("the command could not be run: {error}");
                 return self.record.sick.push(why);
             }
         }

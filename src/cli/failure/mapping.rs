@@ -258,6 +258,10 @@ impl From<RecipeError> for Failure {
                 let hint = format!("the node's journal: regent logs {node}");
                 Self::operation(error).hint(hint)
             }
+            RecipeError::Behind { ref node, .. } => {
+                let hint = format!("`regent status` shows etcd's members, `regent logs {node}` what its own says");
+                Self::operation(error).hint(hint)
+            }
             RecipeError::Kept { .. } => Self::operation(error)
                 .hint("nothing was removed; start the other control-plane nodes (`regent status` shows them), then `regent up` again"),
             RecipeError::Manifests { .. } => Self::operation(error)

@@ -143,13 +143,13 @@ fn beyond_waiting(facts: &Facts<'_>, next: &mut Next, holders: &[&NodePlan]) -> 
 /// The node that has the most of etcd's data, of those that can serve it: by raft's term and index, as its members say
 /// themselves.
 fn survivor<'a>(facts: &Facts<'a>, holders: &[&'a NodePlan]) -> Option<&'a NodePlan> {
-    let said = |node: &NodePlan| {
-        let status = facts.world.etcd.statuses.get(&node.name);
-        status.map(|status| (status.term, status.raft_index))
-    };
+    let etcd = &facts.world.etcd;
     let whole = holders.iter().filter(|node| facts.at(node, Stage::Whole));
     // The first of equals.
-    whole.rev().max_by_key(|node| said(node)).copied()
+    whole
+        .rev()
+        .max_by_key(|node| etcd.progress(&node.name))
+        .copied()
 }
 
 fn revision(facts: &Facts<'_>, node: &NodePlan) -> String {
@@ -256,18 +256,9 @@ pub(super) fn forget(facts: &Facts<'_>, next: &mut Next, node: NodeName, member:
 
 /// A member on no planned or recorded node.
 fn unplanned<'a>(facts: &Facts<'a>) -> Option<(NodeName, &'a Member)> {
-    let known = |member: &Member| {
-        let mut nodes = facts.wanted.control_plane().chain(
-            facts
-                .recorded
-                .into_iter()
-                .flat_map(|plan| plan.control_plane()),
-        );
-        nodes.any(|node| etcd::peer_url(node.address) == member.peer)
-    };
-    let members = facts.world.etcd.members.iter().flatten();
-    let mut unknown = members.filter(|member| !known(member));
-    unknown.find_map(|member| {
+    let plans: Vec<_> = facts.recorded.into_iter().chain([facts.wanted]).collect();
+    let unknown = facts.world.etcd.unplanned(&plans);
+    unknown.into_iter().find_map(|member| {
         // A member that never started has no name, and its node's is of no importance.
         let name = if member.name.is_empty() {
             "unknown"

@@ -14,15 +14,8 @@ use crate::spec::Endpoint;
 /// Back to one node's own address goes only who has no second member: with it clients may be where that node is not.
 pub(super) fn no_way_back(facts: &Facts<'_>, next: &mut Next) {
     let Facts { wanted, world, .. } = facts;
-    let own = |peer: &str| {
-        let mut nodes = wanted.control_plane();
-        nodes.any(|node| crate::etcd::peer_url(node.address) == peer)
-    };
-    let members = world.etcd.members.iter().flatten();
-    let others: Vec<_> = members
-        .filter(|member| !own(&member.peer))
-        .map(|member| member.name.as_str())
-        .collect();
+    let others = world.etcd.unplanned(&[*wanted]).into_iter();
+    let others: Vec<_> = others.map(|member| member.name.as_str()).collect();
     let moved = facts.control_plane().any(|node| !is_pointed(facts, node));
     if wanted.endpoint == Endpoint::None && moved && !others.is_empty() {
         next.refusals.push(Refusal {

@@ -85,7 +85,14 @@ pub(super) fn unwanted(facts: &Facts<'_>, next: &mut Next) {
             && recorded.is_none_or(|plan| plan.node(name).is_none())
             && !world.run.given_up.contains(name)
     };
-    for name in world.domains.keys().filter(|name| unknown(name)) {
+    let unknown: Vec<_> = world.domains.keys().filter(|name| unknown(name)).collect();
+    // Somebody may still be sent through one of them.
+    if unknown.is_empty() || !endpoint::is_settled(facts) {
+        return;
+    }
+    let never_founded =
+        facts.evidence().is_none() && !facts.control_plane().any(|node| facts.data(node));
+    for name in unknown {
         let listed = world
             .etcd
             .members
@@ -93,11 +100,7 @@ pub(super) fn unwanted(facts: &Facts<'_>, next: &mut Next) {
             .flatten()
             .any(|member| member.name == name.as_str());
         let known = world.api.seen().is_some_and(|api| api.node(name).is_some());
-        let never_founded =
-            facts.evidence().is_none() && !facts.control_plane().any(|node| facts.data(node));
-        if !endpoint::is_settled(facts) {
-            // Somebody may still be sent through it.
-        } else if listed {
+        if listed {
             // Its member goes first, by the rule for members that nobody planned.
         } else if known {
             next.actions.push(Action::DeleteNode(name.clone()));

@@ -41,6 +41,31 @@ fn assert_healthy(model: &Model) {
     assert_eq!(up(model).unwrap(), Outcome::Unchanged);
 }
 
+/// Kills `up` at every place of a model, alone or with the node that it works on: it goes on, and ends where an undisturbed one
+/// does.
+fn assert_killed_anywhere(begun: impl Fn() -> Model) {
+    let undisturbed = begun();
+    assert_eq!(up(&undisturbed).unwrap(), Outcome::Changed);
+    assert_healthy(&undisturbed);
+    for (action, stage) in undisturbed.places() {
+        for node in [false, true] {
+            let model = begun();
+            model.kill(vec![Kill {
+                action,
+                stage,
+                node,
+            }]);
+            let told = up_again(&model);
+            assert!(
+                told.is_ok(),
+                "killed at action {action}, stage {stage}, node {node}: {told:?}\n{}",
+                model.trace()
+            );
+            assert_healthy(&model);
+        }
+    }
+}
+
 fn sizes() -> impl Strategy<Value = (u8, u8)> {
     prop_oneof![Just((1, 1)), Just((2, 0)), Just((3, 1)), Just((5, 0))]
 }
@@ -69,27 +94,7 @@ fn with_images(control_plane: u8, workers: u8) -> Plan {
 #[test]
 fn from_nothing_and_back_from_every_point() {
     for (control_plane, workers) in [(1, 1), (3, 1)] {
-        let plan = with_images(control_plane, workers);
-        let undisturbed = Model::new(&plan);
-        assert_eq!(up(&undisturbed).unwrap(), Outcome::Changed);
-        assert_healthy(&undisturbed);
-        for (action, stage) in undisturbed.places() {
-            for node in [false, true] {
-                let model = Model::new(&plan);
-                model.kill(vec![Kill {
-                    action,
-                    stage,
-                    node,
-                }]);
-                let told = up_again(&model);
-                assert!(
-                    told.is_ok(),
-                    "killed at action {action}, stage {stage}, node {node}: {told:?}\n{}",
-                    model.trace()
-                );
-                assert_healthy(&model);
-            }
-        }
+        assert_killed_anywhere(|| Model::new(&with_images(control_plane, workers)));
     }
 }
 
@@ -163,28 +168,10 @@ fn what_is_left_of_a_lost_quorum_goes_on_by_consent() {
     half.lost = lost[..1].iter().cloned().collect();
     assert!(matches!(up(&half), Err(RecipeError::Refused(_))));
 
-    let mut undisturbed = broken();
-    undisturbed.lost = lost.iter().cloned().collect();
-    assert_eq!(up(&undisturbed).unwrap(), Outcome::Changed);
-    assert_healthy(&undisturbed);
-    for (action, stage) in undisturbed.places() {
-        for node in [false, true] {
-            let mut model = broken();
-            model.lost = lost.iter().cloned().collect();
-            model.kill(vec![Kill {
-                action,
-                stage,
-                node,
-            }]);
-            let told = up_again(&model);
-            assert!(
-                told.is_ok(),
-                "killed at {action}, node {node}: {told:?}\n{}",
-                model.trace()
-            );
-            assert_healthy(&model);
-        }
-    }
+    assert_killed_anywhere(|| Model {
+        lost: lost.iter().cloned().collect(),
+        ..broken()
+    });
 }
 
 /// A cluster of one control-plane node by plain `kubeadm init`, which is to become one of three behind a load balancer.

@@ -71,7 +71,8 @@ pub(in crate::recipe) async fn client(
 }
 
 /// Looks at etcd alone, but for the members on some nodes: what an action does before it removes anything.
-pub(in crate::recipe) async fn look(site: &Site, but: &[&NodeName], patience: Duration) -> Etcd {
+pub(in crate::recipe) async fn look(site: &Site, but: &[&NodeName]) -> Etcd {
+    let patience = Patience::to_act(site.plan.driver).etcd;
     let leaving = leaving(site);
     let nodes: Vec<_> = control_plane(site, &leaving)
         .filter(|node| !but.contains(&&node.name))

@@ -107,12 +107,7 @@ impl Model {
                 let peer = etcd::peer_url(node.address);
                 state.members.retain(|member| member.peer != peer);
             }
-            Damage::LoseDisk => {
-                *machine = Machine {
-                    defined: true,
-                    ..Machine::default()
-                };
-            }
+            Damage::LoseDisk => *machine = Machine::blank(),
             Damage::LoseKubeconfig => state.kubeconfig = None,
             Damage::SpoilKubeconfig => state.kubeconfig = Some(None),
             Damage::RemoveManifests => machine.files.retain(|file| !file.starts_with("manifests/")),
@@ -138,10 +133,7 @@ impl Model {
     /// A node is off, and its disk gone for good.
     pub(super) fn lose_disk(&self, node: &NodeName) {
         let mut state = self.state.borrow_mut();
-        *state.machines.get_mut(node).unwrap() = Machine {
-            defined: true,
-            ..Machine::default()
-        };
+        *state.machines.get_mut(node).unwrap() = Machine::blank();
     }
 
     /// Why `up` cannot bring this cluster back, if it cannot.

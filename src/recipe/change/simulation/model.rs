@@ -48,6 +48,16 @@ pub(super) struct Machine {
     pub(super) data: Option<Data>,
 }
 
+impl Machine {
+    /// One whose disk is lost; its domain is there.
+    pub(super) fn blank() -> Self {
+        Self {
+            defined: true,
+            ..Self::default()
+        }
+    }
+}
+
 /// etcd's data on a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Data {
