@@ -162,6 +162,16 @@ fn every_key_has_a_place_of_its_own() {
             document["controlPlane"]["count"] = json!(1);
             by_default.insert("controlPlane.count".to_owned(), json!(1));
         }
+        // A schedule without a recipient is refused.
+        if path.starts_with("backup.") {
+            let recipient = &others["backup.recipient"];
+            document["backup"]["recipient"] = recipient.clone();
+            let with = json!({"backup": {"recipient": recipient}, "apiVersion": "regent/v1", "name": "demo"});
+            by_default = read_as(&with);
+            if path == "backup.recipient" {
+                by_default.remove(path);
+            }
+        }
         let read = read_as(&document);
         let mut changed: Vec<_> = read.keys().chain(by_default.keys()).collect();
         changed.sort();

@@ -114,6 +114,13 @@ fn valid() -> impl Strategy<Value = ClusterSpec> {
             CertificateMode::Copy
         };
         spec.manifests = manifests.map(Into::into);
+        if upload {
+            let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+            spec.backup.recipient = Some(recipient.parse().unwrap());
+            spec.backup.every = format!("{master_mib}m")
+                .parse()
+                .unwrap_or(spec.backup.every);
+        }
         let [
             new,
             reused,

@@ -21,6 +21,7 @@
     reason = "a program of its own, whose output is its result"
 )]
 
+mod backup_scenarios;
 mod bench;
 mod cluster;
 mod command_scenarios;

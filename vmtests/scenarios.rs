@@ -6,6 +6,7 @@ use futures::FutureExt;
 use regent::fault::{self, Impairment};
 use regent::verify::{self, Fault, Target};
 
+use crate::backup_scenarios;
 use crate::cluster::{Cluster, Seen};
 use crate::command_scenarios;
 use crate::etcd_scenarios;
@@ -197,6 +198,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "a_lost_quorum_is_restored",
         run: Run::Alone(quorum_scenarios::a_lost_quorum_is_restored),
+    },
+    Scenario {
+        name: "a_backup_brings_everything_back",
+        run: Run::Alone(backup_scenarios::a_backup_brings_everything_back),
     },
     Scenario {
         name: "the_other_choices_make_a_cluster",

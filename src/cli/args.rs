@@ -4,8 +4,8 @@ use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    completions, doctor, down, etcd, exec, init, kubeconfig, kubectl, lock, logs, node, plan,
-    replace, restore, rollback, schema, ssh, status, store, up, verify,
+    backup, completions, doctor, down, etcd, exec, init, kubeconfig, kubectl, lock, logs, node,
+    plan, replace, restore, rollback, schema, ssh, status, store, up, verify,
 };
 
 /// Turns one cluster.yaml into a running, highly available kubeadm cluster on libvirt nodes, and proves that it
@@ -98,6 +98,7 @@ pub enum Command {
     Node(node::Node),
     Replace(replace::Replace),
     Etcd(etcd::Etcd),
+    Backup(backup::Backup),
     Restore(restore::Restore),
     Rollback(rollback::Rollback),
     Down(down::Down),

@@ -10,6 +10,7 @@ pub mod interrupt;
 pub mod run;
 pub mod show;
 
+mod backup;
 mod completions;
 mod doctor;
 mod down;

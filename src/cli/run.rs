@@ -77,6 +77,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Outcome, Failure> {
         Command::Node(command) => command.run(context),
         Command::Replace(command) => command.run(context),
         Command::Etcd(command) => command.run(context),
+        Command::Backup(command) => command.run(context),
         Command::Restore(command) => command.run(context),
         Command::Rollback(command) => command.run(context),
         Command::Down(command) => command.run(context),

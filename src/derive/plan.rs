@@ -7,7 +7,9 @@ use ipnet::Ipv4Net;
 
 use super::identity::{MacAddresses, bridge, uuid};
 use crate::name::NodeName;
-use crate::plan::{ImageArchive, NetworkPlan, NodePlan, NodeRole, PATCHES, Plan, PlannedFile};
+use crate::plan::{
+    BackupPlan, ImageArchive, NetworkPlan, NodePlan, NodeRole, PATCHES, Plan, PlannedFile,
+};
 use crate::render;
 use crate::spec::{ClusterSpec, Driver, Endpoint, Memory, layout};
 
@@ -101,6 +103,7 @@ pub fn plan(spec: &ClusterSpec, driver: Driver, beside: Beside) -> Plan {
         extra_args: spec.kubeadm.extra_args.clone(),
         patches: beside.patches,
         images: beside.images,
+        backup: backup(spec),
         manifests: beside.manifests,
         budgets: spec.budgets,
     };
@@ -121,6 +124,16 @@ pub fn plan(spec: &ClusterSpec, driver: Driver, beside: Beside) -> Plan {
         node.files = files;
     }
     plan
+}
+
+fn backup(spec: &ClusterSpec) -> Option<BackupPlan> {
+    let backup = &spec.backup;
+    Some(BackupPlan {
+        recipient: backup.recipient.clone()?,
+        every: backup.every,
+        keep: backup.keep,
+        to: backup.to.clone(),
+    })
 }
 
 fn network(spec: &ClusterSpec, macs: &mut MacAddresses) -> NetworkPlan {
@@ -207,6 +220,15 @@ fn node_files(plan: &Plan, node: &NodePlan) -> Vec<PlannedFile> {
     if let Some(subnet) = node.pod_subnet {
         let conflist = render::cni::conflist(subnet);
         files.push(file("/etc/cni/net.d/10-regent.conflist", conflist));
+    }
+    if let (Some(backup), NodeRole::ControlPlane) = (&plan.backup, node.role) {
+        let [script, service, timer] = render::backup::FILES;
+        files.push(PlannedFile {
+            mode: 0o755,
+            ..file(script, render::backup::script(&plan.cluster, backup))
+        });
+        files.push(file(service, render::backup::service()));
+        files.push(file(timer, render::backup::timer(backup)));
     }
     if node.role != NodeRole::LoadBalancer {
         let patches = plan.patches.iter().map(|(name, text)| PlannedFile {

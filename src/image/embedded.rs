@@ -30,6 +30,8 @@ macro_rules! embed {
 const FILES: &[Embedded] = embed![
     "containerd/import",
     "debian.json",
+    "go/age-1.3.2/go.mod",
+    "go/age-1.3.2/go.sum",
     "go/bolt-canonical/go.mod",
     "go/bolt-canonical/go.sum",
     "go/bolt-canonical/main.go",

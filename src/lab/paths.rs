@@ -1,6 +1,7 @@
 //! Where a lab keeps what.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
 
 use crate::name::{ClusterName, NodeName};
 
@@ -71,6 +72,12 @@ impl LabPaths {
     /// machine: disk, credentials, console log.
     pub fn node(&self, node: &NodeName) -> Utf8PathBuf {
         self.root.join("nodes").join(node.as_str())
+    }
+
+    /// Where the disk of a node lies that was given up: nothing boots from it, and `down` removes it with the lab.
+    pub fn set_aside(&self, node: &NodeName, at: Timestamp) -> Utf8PathBuf {
+        let name = format!("{node}-{}", at.strftime("%Y%m%dT%H%M%SZ"));
+        self.root.join("set-aside").join(name)
     }
 
     /// The private daemon's directories: `etc lib run log cache`.

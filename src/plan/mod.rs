@@ -9,5 +9,6 @@ pub use difference::{Change, ENDPOINT, Reach, difference};
 pub(crate) use summary::steps;
 pub use summary::summary;
 pub use types::{
-    ImageArchive, MacAddress, NetworkPlan, NodePlan, NodeRole, PATCHES, Plan, PlannedFile, Uuid,
+    BackupPlan, ImageArchive, MacAddress, NetworkPlan, NodePlan, NodeRole, PATCHES, Plan,
+    PlannedFile, Uuid,
 };

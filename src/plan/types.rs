@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::name::{ClusterName, NodeName};
 use crate::spec::{
     Budgets, CertificateMode, Connect, Driver, Endpoint, ExtraArgs, KubernetesVersion, Memory,
-    Taint, Tuning,
+    Period, Recipient, Taint, Tuning,
 };
 
 /// Where kubeadm's patches are on a node: not below `/etc/kubernetes`, which `kubeadm reset` empties.
@@ -53,10 +53,27 @@ pub struct Plan {
     /// Archives of images that every node which runs pods has.
     #[serde(default)]
     pub images: Vec<ImageArchive>,
+    /// Backups; none where the file names nobody to encrypt them to.
+    #[serde(default)]
+    pub backup: Option<BackupPlan>,
     /// The manifests to apply last, in order: file name and text.
     pub manifests: Vec<(String, String)>,
     /// What a verification may cost.
     pub budgets: Budgets,
+}
+
+/// Backups that control-plane nodes make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupPlan {
+    /// Whom they are encrypted to.
+    pub recipient: Recipient,
+    /// How often.
+    pub every: Period,
+    /// How many of them are kept on a node.
+    pub keep: u8,
+    /// Their directory on the nodes.
+    pub to: Utf8PathBuf,
 }
 
 impl Plan {

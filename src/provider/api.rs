@@ -31,6 +31,17 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Removes the node with all that the provider keeps of it, its disk too. Idempotent.
     fn remove_node<'a>(&'a self, node: &'a NodeName) -> Answer<'a, ()>;
 
+    /// Capability: keeping disks. Ends a node for certain, and puts its disk where nothing boots from it: the next
+    /// [`Self::ensure_node`] makes a new one. Where it is now; none where it had none. Idempotent.
+    fn set_aside<'a>(&'a self, node: &'a NodeName) -> Answer<'a, Option<Utf8PathBuf>> {
+        let refused = ProviderError::Missing {
+            node: node.clone(),
+            action: "set aside",
+            why: "its disk cannot be kept from here; save it where it is, and remove the machine",
+        };
+        async { Err(refused) }.boxed()
+    }
+
     /// The lab's nodes that there are, planned or not, with their states.
     fn nodes(&self) -> Answer<'_, Vec<(NodeName, DomainState)>>;
 

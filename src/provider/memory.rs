@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use camino::Utf8PathBuf;
 use futures::FutureExt;
 use tokio::sync::broadcast;
 
@@ -14,21 +15,32 @@ use super::{
 use crate::name::NodeName;
 use crate::plan::NodePlan;
 
-/// Told of a node that starts (true), or ends.
-type Power = Box<dyn Fn(&NodeName, bool) + Send + Sync>;
+/// What became of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It has power.
+    Started,
+    /// It has none.
+    Ended,
+    /// Its disk is gone.
+    Removed,
+}
+
+/// Told of what becomes of nodes.
+type Told = Box<dyn Fn(&NodeName, Fate) + Send + Sync>;
 
 /// Nodes that can be made, started, cut and removed; nothing else can be done to them.
 pub(crate) struct Memory {
     nodes: Mutex<BTreeMap<NodeName, (DomainState, u64)>>,
-    power: Power,
+    told: Told,
     changes: broadcast::Sender<DomainChange>,
 }
 
 impl Memory {
-    pub(crate) fn new(power: impl Fn(&NodeName, bool) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(told: impl Fn(&NodeName, Fate) + Send + Sync + 'static) -> Self {
         Self {
             nodes: Mutex::default(),
-            power: Box::new(power),
+            told: Box::new(told),
             changes: broadcast::Sender::new(64),
         }
     }
@@ -52,7 +64,7 @@ impl Memory {
         let runs = state == DomainState::Running;
         *entry = (state, entry.1 + u64::from(runs));
         drop(nodes);
-        (self.power)(node, runs);
+        (self.told)(node, if runs { Fate::Started } else { Fate::Ended });
         // Nobody listening is fine.
         let _ = self.changes.send(DomainChange {
             at: Instant::now(),
@@ -83,7 +95,16 @@ impl Provider for Memory {
         async {
             self.bring(node, DomainState::Off);
             self.nodes.lock().unwrap().remove(node);
+            (self.told)(node, Fate::Removed);
             Ok(())
+        }
+        .boxed()
+    }
+
+    fn set_aside<'a>(&'a self, node: &'a NodeName) -> Answer<'a, Option<Utf8PathBuf>> {
+        async {
+            self.remove_node(node).await?;
+            Ok(None)
         }
         .boxed()
     }

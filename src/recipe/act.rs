@@ -9,14 +9,16 @@ use crate::event::Event;
 use crate::image::NodeImage;
 use crate::kubernetes::{Kubernetes, patiently};
 use crate::name::NodeName;
+use crate::recipe::backup::OpenedBackup;
 use crate::recipe::failpoint::{self, Moment};
 use crate::recipe::load_balancer::NOTICED;
 use crate::recipe::observe::{Patience, observe};
+use crate::recipe::revive::Survivor;
 use crate::recipe::up::Worked;
 use crate::recipe::world::{RunSoFar, World};
 use crate::recipe::{
     Action, RecipeError, addons, connectivity, control_plane, drain, endpoint, images, kubeadm,
-    load_balancer, manifests, membership, revive, setup,
+    load_balancer, manifests, membership, recover, revive, setup,
 };
 use crate::render::kubeadm::JoinSecrets;
 use crate::site::Site;
@@ -28,8 +30,12 @@ pub(super) struct Run<'a> {
     pub(super) image: &'a NodeImage,
     /// Nodes whose etcd members are given up for good.
     pub(super) lost: BTreeSet<NodeName>,
+    /// What etcd begins from where nobody has its data any more.
+    pub(super) backup: Option<OpenedBackup>,
     /// For the joins of this run; never stored.
     secrets: OnceCell<JoinSecrets>,
+    /// What etcd went on with, where it had lost its quorum.
+    pub(super) survivor: OnceCell<Survivor>,
 }
 
 /// How long a cluster may take after its last join until every check holds, and how often that is looked at.
@@ -62,6 +68,7 @@ impl Worked for Run<'_> {
     fn begun(&self) -> RunSoFar {
         RunSoFar {
             lost: self.lost.clone(),
+            backup: self.backup.is_some(),
             ..RunSoFar::default()
         }
     }
@@ -97,7 +104,9 @@ impl<'a> Run<'a> {
             site,
             image,
             lost: BTreeSet::new(),
+            backup: None,
             secrets: OnceCell::new(),
+            survivor: OnceCell::new(),
         }
     }
 
@@ -115,7 +124,21 @@ impl<'a> Run<'a> {
             Action::Await(node) => kubeadm::wait(site, node).await,
             Action::AwaitEtcd(nodes) => membership::await_etcd(site, nodes).await,
             Action::AwaitApi => membership::await_api(site, &self.kubernetes().await?).await,
-            Action::Revive(node) => revive::revive(site, node).await,
+            Action::SetAside(node) => revive::set_aside(site, node).await,
+            Action::Revive(node) => {
+                let survivor = revive::revive(site, node).await?;
+                // There is one in a run.
+                let _ = self.survivor.set(survivor);
+                Ok(())
+            }
+            Action::Recover(node) => {
+                let none = || RecipeError::Mismatch("there is no backup".to_owned());
+                let backup = self.backup.as_ref().ok_or_else(none)?;
+                let _ = self
+                    .survivor
+                    .set(recover::recover(site, node, backup).await?);
+                Ok(())
+            }
             Action::Restore(node) => control_plane::restore(site, node).await,
             Action::Renew(node) => control_plane::renew(site, node).await,
             Action::Forget { node, peer } => membership::forget(site, node, peer).await,

@@ -129,7 +129,7 @@ pub(super) async fn init(site: &Site, node: &NodeName) -> Result<JoinSecrets, Re
 
 /// Looks again before a cluster is begun: no other control-plane node that answers may have data, unless this one goes on
 /// with its own.
-async fn alone(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
+pub(super) async fn alone(site: &Site, node: &NodeName) -> Result<(), RecipeError> {
     if kubeadm::has_data(site, node).await? {
         return Ok(());
     }

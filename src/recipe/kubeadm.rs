@@ -10,6 +10,7 @@ use crate::name::NodeName;
 use crate::node::{NodeFile, Output};
 use crate::recipe::RecipeError;
 use crate::recipe::lookup::session;
+use crate::recipe::revive::KEEP;
 use crate::site::Site;
 use crate::spec::Driver;
 
@@ -167,7 +168,7 @@ pub(super) async fn reset(site: &Site, node: &NodeName, spare: Spare) -> Result<
          {guard}cd /\n\
          kubeadm reset --force --skip-phases=remove-etcd-member >/var/log/regent/kubeadm-reset.log 2>&1\n\
          rm -rf /etc/kubernetes/pki /etc/kubernetes/*.conf /etc/kubernetes/manifests/* /etc/cni/net.d/.kubernetes* /var/lib/etcd/member\n\
-         {after}systemctl stop kubelet\n\
+         {KEEP}{after}systemctl stop kubelet\n\
          exit 0\n"
     );
     finish(site, node, &script).await

@@ -4,6 +4,7 @@
 
 mod act;
 mod addons;
+mod backup;
 mod change;
 mod connectivity;
 mod control_plane;
@@ -22,6 +23,7 @@ mod manifests;
 mod membership;
 mod observe;
 mod preview;
+mod recover;
 mod replace;
 mod revive;
 mod setup;
@@ -31,6 +33,7 @@ mod up;
 mod without_lab;
 mod world;
 
+pub use backup::{Backup, BackupError, OpenedBackup, back_up};
 pub use change::{Action, Next, Refusal, next, steps};
 pub use connectivity::Link;
 pub use control_plane::member;
@@ -41,7 +44,7 @@ pub use load_balancer::servers_up;
 pub use observe::{Patience, observe};
 pub use preview::{Preview, preview};
 pub use replace::replace;
-pub use revive::restore;
+pub use revive::{Restored, Survivor, restore};
 pub use status::{NodeStatus, Status, status};
 pub use up::{Outcome, check_reachable, up};
 pub use world::{Api, ApiSeen, Etcd, Guest, Inside, Kubeadm, Kubeconfig, RunSoFar, Stage, World};

@@ -8,9 +8,11 @@ use crate::fault;
 use crate::image::NodeImage;
 use crate::name::NodeName;
 use crate::node::NodeFile;
+use crate::plan::{NodePlan, NodeRole};
 use crate::provider::{Boot, NodeMedia};
 use crate::recipe::lookup::{known, no_such, planned, session};
 use crate::recipe::{RecipeError, fingerprint};
+use crate::render::{self, backup::TIMER};
 use crate::site::Site;
 use crate::spec::Driver;
 
@@ -69,6 +71,19 @@ sysctl --quiet --system >/dev/null 2>&1 || true
 networkctl reload
 ";
 
+/// The backups' timer runs where it is planned, and nothing of it is left where it is not.
+fn backups(node: &NodePlan) -> String {
+    let [script, service, timer] = render::backup::FILES;
+    let planned = node.files.iter().any(|file| file.path == timer);
+    match planned {
+        true => format!("systemctl enable --quiet {TIMER}\nsystemctl restart {TIMER}\n"),
+        false => format!(
+            "[ ! -e {timer} ] || systemctl disable --quiet --now {TIMER}\n\
+             rm -f {script} {service} {timer}\n"
+        ),
+    }
+}
+
 /// Writes the node's planned files and makes them take effect.
 pub(super) async fn configure(site: &Site, name: &NodeName) -> Result<(), RecipeError> {
     let node = planned(site, name)?;
@@ -83,7 +98,11 @@ pub(super) async fn configure(site: &Site, name: &NodeName) -> Result<(), Recipe
         })
         .collect();
     session.push(&files).await?;
-    session.script(APPLY).run().await?;
+    let apply = match node.role {
+        NodeRole::ControlPlane => format!("{APPLY}{}", backups(node)),
+        NodeRole::LoadBalancer | NodeRole::Worker => APPLY.to_owned(),
+    };
+    session.script(apply).run().await?;
     let mark = NodeFile {
         path: Utf8PathBuf::from("/var/lib/regent/configured"),
         mode: 0o644,

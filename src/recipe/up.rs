@@ -1,7 +1,5 @@
 //! The loop: look, decide, act, look again.
 
-use std::collections::BTreeSet;
-
 use futures::future::join_all;
 
 use crate::image::NodeImage;
@@ -76,22 +74,16 @@ fn unreachable(recorded: Option<&Plan>, target: Option<&Plan>, wanted: &Plan) ->
 
 /// Brings the cluster to what the site's plan says, from wherever it is. Runs on the lab's runtime.
 pub async fn up(site: &Site, image: &NodeImage) -> Result<Outcome, RecipeError> {
-    up_without(site, image, &BTreeSet::new()).await
+    finish(&Run::new(site, image)).await
 }
 
-/// The same where etcd's quorum is lost, and the members on these nodes are given up for good, with what no other has. The data
-/// that is left is made a cluster of one member, and the others join that.
-pub(super) async fn up_without(
-    site: &Site,
-    image: &NodeImage,
-    lost: &BTreeSet<NodeName>,
-) -> Result<Outcome, RecipeError> {
+/// The same by a run that was begun.
+pub(super) async fn finish(run: &Run<'_>) -> Result<Outcome, RecipeError> {
+    let site = run.site;
     check_reachable(site.lab.paths(), &site.plan)?;
     site.provider.ensure_network().await?;
     let recorded = recorded(site)?;
-    let mut run = Run::new(site, image);
-    run.lost.clone_from(lost);
-    let outcome = drive(&site.plan, recorded.as_ref(), &run).await?;
+    let outcome = drive(&site.plan, recorded.as_ref(), run).await?;
     if site.plan.endpoint == Endpoint::None {
         endpoint::forget_saved(site)?;
     }
@@ -121,9 +113,9 @@ pub(super) async fn drive(
         let next = next(wanted, recorded, &world);
         if next.actions.is_empty() {
             if !next.refusals.is_empty() {
-                failed.push(RecipeError::Refused(next.refusals));
+                failed.push((None, RecipeError::Refused(next.refusals)));
             }
-            return match RecipeError::all(failed) {
+            return match all(failed) {
                 Some(error) => Err(error),
                 None => Ok(outcome),
             };
@@ -135,29 +127,41 @@ pub(super) async fn drive(
         let mut hopeless = false;
         for (action, result) in next.actions.iter().zip(results) {
             match (result, action.node()) {
-                (Ok(()), _) => run.after(action),
+                (Ok(()), node) => {
+                    run.after(action);
+                    // What had failed on it is over, and so is the node.
+                    if matches!(action, Action::SetAside(_)) {
+                        failed.retain(|(of, _): &(Option<NodeName>, _)| of.as_ref() != node);
+                    }
+                }
                 (Err(error), Some(node)) => {
-                    failed.push(error);
+                    failed.push((Some(node.clone()), error));
                     run.given_up.insert(node.clone());
                 }
                 // The whole cluster's: nothing else can follow.
                 (Err(error), None) => {
-                    failed.push(error);
+                    failed.push((None, error));
                     hopeless = true;
                 }
             }
         }
         if hopeless {
-            return Err(RecipeError::all(failed).unwrap_or(RecipeError::Refused(next.refusals)));
+            return Err(all(failed).unwrap_or(RecipeError::Refused(next.refusals)));
         }
         left = next.actions;
     }
     let left: Vec<String> = left.iter().map(ToString::to_string).collect();
-    failed.push(RecipeError::NotConverging {
+    let endless = RecipeError::NotConverging {
         rounds: ROUNDS,
         left: left.join(", "),
-    });
-    Err(RecipeError::all(failed).unwrap_or_else(|| RecipeError::Refused(Vec::new())))
+    };
+    failed.push((None, endless));
+    Err(all(failed).unwrap_or_else(|| RecipeError::Refused(Vec::new())))
+}
+
+/// All that failed, on whichever node.
+fn all(failed: Vec<(Option<NodeName>, RecipeError)>) -> Option<RecipeError> {
+    RecipeError::all(failed.into_iter().map(|(_, error)| error).collect())
 }
 
 #[cfg(test)]

@@ -44,6 +44,8 @@ pub struct RunSoFar {
     pub given_up: BTreeSet<NodeName>,
     /// Nodes whose etcd members the user gives up for good, and with them what no other has.
     pub lost: BTreeSet<NodeName>,
+    /// There is a backup for etcd to begin from.
+    pub backup: bool,
 }
 
 impl RunSoFar {
@@ -52,6 +54,8 @@ impl RunSoFar {
         match action {
             Action::Connectivity => self.connected = true,
             Action::AwaitEtcd(_) => self.waited = true,
+            // A new one comes in its place.
+            Action::SetAside(node) => drop(self.given_up.remove(node)),
             // Members come, or begin anew.
             Action::Start(_)
             | Action::Restore(_)
@@ -310,10 +314,7 @@ impl Etcd {
     /// there the question has no meaning.
     pub fn can_miss(&self, member: &Member) -> Result<(), String> {
         let (voters, others) = (self.voters().count(), self.voters());
-        let (others, needed) = (
-            others.filter(|other| other.id != member.id),
-            voters / 2 + 1,
-        );
+        let (others, needed) = (others.filter(|other| other.id != member.id), voters / 2 + 1);
         let answering = others.filter(|other| self.answers(other)).count();
         match voters > 2 && answering < needed {
             true => Err(format!(

@@ -1,5 +1,6 @@
 //! Pure writers of every generated file. Each takes a plan (and where needed secrets) and returns text.
 
+pub mod backup;
 pub mod cni;
 mod files;
 pub mod haproxy;

@@ -193,7 +193,7 @@ impl Diagnostics {
                 .span(span.clone())
                 .label(label.as_str())
         });
-        let snippet = Snippet::source(self.text.as_str())
+        let snippet = Snippet::source(without_secrets(&self.text))
             .path(self.file.as_str())
             .annotation(primary)
             .annotations(related);
@@ -203,6 +203,19 @@ impl Diagnostics {
         }
         renderer.render(&[group])
     }
+}
+
+/// The text with the secret halves of age keys blacked out; everything else stands where it stood.
+fn without_secrets(text: &str) -> String {
+    const MARK: &str = "AGE-SECRET-KEY-";
+    let mut parts = text.split(MARK);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|char: char| !char.is_ascii_alphanumeric());
+        let (secret, rest) = part.split_at(end.unwrap_or(part.len()));
+        shown.extend([MARK, &"*".repeat(secret.len()), rest]);
+    }
+    shown
 }
 
 impl<'d> IntoIterator for &'d Diagnostics {

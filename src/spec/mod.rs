@@ -3,6 +3,7 @@
 //! [`load`] turns the file's text into a [`ClusterSpec`], or into [`Diagnostics`]: everything that is wrong with it, each
 //! with its place, a snippet and a hint.
 
+mod backup;
 mod budgets;
 mod capacity;
 mod choice;
@@ -23,6 +24,7 @@ mod suggest;
 mod types;
 mod units;
 
+pub use backup::{Period, Recipient};
 pub use budgets::Budgets;
 pub use choice::{
     ApiVersion, CertificateMode, Connect, Driver, DriverChoice, DriverDecision, Endpoint, Tuning,
@@ -35,7 +37,7 @@ pub use machine::Machine;
 pub use remote::RemoteUri;
 pub use schema::{TEMPLATE, json_schema, reference_markdown};
 pub use types::{
-    ClusterSpec, ControlPlaneSpec, HypervisorSpec, KubeadmSpec, LoadBalancerSpec, NetworkSpec,
-    WorkerSpec,
+    BackupSpec, ClusterSpec, ControlPlaneSpec, HypervisorSpec, KubeadmSpec, LoadBalancerSpec,
+    NetworkSpec, WorkerSpec,
 };
 pub use units::{KubernetesVersion, Limit, Memory, SUPPORTED_KUBERNETES};

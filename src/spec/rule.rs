@@ -63,7 +63,7 @@ impl<T> Rule<T> {
     }
 
     /// A single value.
-    fn scalar(
+    pub(super) fn scalar(
         schema: Value,
         parse: impl Fn(Scalar<'_>) -> Result<T, ValueError> + 'static,
     ) -> Self {
@@ -93,9 +93,9 @@ impl<T> Rule<T> {
 
 /// A single value as it is written.
 #[derive(Clone, Copy)]
-struct Scalar<'t> {
+pub(super) struct Scalar<'t> {
     /// Its text, escapes resolved.
-    text: &'t str,
+    pub(super) text: &'t str,
     /// Whether it stands without quotes.
     plain: bool,
 }

@@ -12,6 +12,7 @@ pub(super) fn check(spec: &ClusterSpec, at: &Positions, machine: &Machine) -> Ve
     marks.extend(quorum(spec, at));
     marks.extend(endpoint(spec, at));
     marks.extend(driver(spec, at));
+    marks.extend(backup(spec, at));
     marks.extend(ranges::check(spec, at));
     // Another host's memory is not this machine's.
     if let Some(available) = machine.available_memory
@@ -54,6 +55,18 @@ fn endpoint(spec: &ClusterSpec, at: &Positions) -> Option<Mark> {
     let hint = "take `endpoint: none` out: `regent up` then gives a running cluster its load balancer, in place; \
                 or write `count: 1`";
     let span = at.of("controlPlane.endpoint")?;
+    Some(ValueError::new(message).hint(hint).at(span))
+}
+
+/// A schedule without a recipient is no backup.
+fn backup(spec: &ClusterSpec, at: &Positions) -> Option<Mark> {
+    if spec.backup.recipient.is_some() || at.of("backup.recipient").is_some() {
+        return None;
+    }
+    let keys = ["every", "keep", "to"].map(|key| at.of(&format!("backup.{key}")));
+    let span = keys.into_iter().flatten().next()?;
+    let message = "backups are encrypted, and nobody is named who may read them";
+    let hint = "`age-keygen -o KEY` prints a recipient; write it as `recipient: age1…`";
     Some(ValueError::new(message).hint(hint).at(span))
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 use ipnet::Ipv4Net;
 
+use super::backup::{Period, Recipient, on_nodes, recipient};
 use super::budgets::Budgets;
 use super::choice::{ApiVersion, CertificateMode, Connect, DriverChoice, Endpoint, Tuning};
 use super::flags::{ExtraArgs, extra_args};
@@ -48,6 +49,8 @@ section! {
         images "images": Vec<Utf8PathBuf> = Vec::new(), archives(), omit "Vec::is_empty";
         /// Directory of manifests to apply last, relative to the file; files in name order. None by default.
         manifests "manifests": Option<Utf8PathBuf> = None, directory("manifests"), omit "Option::is_none";
+        /// Backups of etcd and of the cluster's keys, encrypted.
+        backup "backup": BackupSpec = BackupSpec::defaults(), nested(), omit "BackupSpec::is_none";
         /// What a verification may cost before its verdict is `fail`; written `500ms`, `2s` or `1m`, an hour at most.
         /// The defaults here are those of `tuning: fast`.
         budgets "budgets": Budgets = Budgets::of(Tuning::default()), nested(),
@@ -165,6 +168,27 @@ section! {
         /// Directory of kubeadm's patches, relative to the file: files named `TARGET[SUFFIX][+TYPE].yaml` or `.json`, as `kubeadm
         /// init` takes them. They change what kubeadm writes on every node. None by default.
         patches "patches": Option<Utf8PathBuf> = None, directory("patches"), omit "Option::is_none";
+    }
+}
+
+section! {
+    /// Backups of etcd and of the cluster's keys, encrypted.
+    BackupSpec::defaults() {
+        /// Whom they are encrypted to: an age recipient, as `age-keygen` prints it. Without one there are none.
+        recipient "recipient": Option<Recipient> = None, recipient(), omit "Option::is_none";
+        /// How often the control-plane node with etcd's leader makes one. It needs no regent for that.
+        every "every": Period = Period::hours(6), word();
+        /// How many of them each control-plane node keeps.
+        keep "keep": u8 = 14, whole(1..=u8::MAX);
+        /// Their directory on the control-plane nodes: let it be a mount of something that outlives them.
+        to "to": Utf8PathBuf = "/var/lib/regent/backups".into(), on_nodes("/var/lib/regent/backups");
+    }
+}
+
+impl BackupSpec {
+    /// Whether there are no backups. What else is said of them is refused then.
+    fn is_none(&self) -> bool {
+        self.recipient.is_none()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::machine::TRIAL;
 use crate::node::NodeError;
 use crate::ops::OpsError;
 use crate::provider::ProviderError;
-use crate::recipe::RecipeError;
+use crate::recipe::{BackupError, RecipeError};
 use crate::site::SiteError;
 use crate::store::{FetchError, StoreError};
 use crate::verify::{EvidenceError, VerifyError};
@@ -231,6 +231,22 @@ impl From<SiteError> for Failure {
                 Self::operation(error).hint("`regent up` makes what the lab lacks")
             }
         }
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        let hint = match error {
+            BackupError::Read { .. } => "nothing was done",
+            BackupError::Sealed { .. } => {
+                "nothing was done; `--identity` is the file that `age-keygen -o` wrote for the recipient in the cluster's file"
+            }
+            BackupError::Damaged { .. } => {
+                "nothing was done; control-plane nodes keep more of them, in the file's `backup.to`"
+            }
+            BackupError::Other { .. } => "nothing was done",
+        };
+        Self::operation(error).hint(hint)
     }
 }
 

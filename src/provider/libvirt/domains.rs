@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use camino::Utf8PathBuf;
 use tokio::sync::broadcast;
 
 use super::connection::Libvirt;
@@ -62,12 +63,26 @@ impl Inner {
 
     pub(super) fn remove(&self, node: &NodeName) -> Result<()> {
         let domain = self.domain(node);
-        let guest = self.guest(node, &domain);
-        if self.libvirt.state(&domain)? != DomainState::Undefined {
+        let guest = self.ended(node, &domain)?;
+        self.driver.remove(&guest)
+    }
+
+    pub(super) fn set_aside(&self, node: &NodeName) -> Result<Option<Utf8PathBuf>> {
+        self.driver.can_set_aside(node)?;
+        let domain = self.domain(node);
+        let guest = self.ended(node, &domain)?;
+        self.driver.set_aside(&guest)
+    }
+
+    /// A node that has neither a domain nor a process any more.
+    fn ended<'a>(&'a self, node: &'a NodeName, domain: &'a str) -> Result<Guest<'a>> {
+        let guest = self.guest(node, domain);
+        if self.libvirt.state(domain)? != DomainState::Undefined {
             self.check_owner(node)?;
             remove_domain(&*self.driver, &guest)?;
         }
-        self.driver.remove(&guest)
+        self.driver.end(&guest)?;
+        Ok(guest)
     }
 
     /// Applies the fault; returns the instant before it.

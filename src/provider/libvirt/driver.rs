@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
 
 use super::connection::Libvirt;
 use super::{Fault, NodeMedia, ProviderError, Strength, host, lxc, qemu, remote};
@@ -68,8 +69,34 @@ pub(super) trait Driver: fmt::Debug + Send + Sync {
     /// Asks for an orderly shutdown, and does not wait for it.
     fn stop(&self, guest: &Guest<'_>, process: ProcessId) -> Result<()>;
 
-    /// Ends whatever is left of a node without a domain, and removes its files.
-    fn remove(&self, guest: &Guest<'_>) -> Result<()>;
+    /// Ends whatever is left of a node without a domain.
+    fn end(&self, guest: &Guest<'_>) -> Result<()>;
+
+    /// Removes the files of a node that has ended.
+    fn remove(&self, guest: &Guest<'_>) -> Result<()> {
+        let directory = guest.place.paths.node(guest.node);
+        let node = guest.node.as_str();
+        host::gone(node, |path| std::fs::remove_dir_all(path), &directory)
+    }
+
+    /// Whether a node's files can be kept when it goes; why not.
+    fn can_set_aside(&self, _: &NodeName) -> Result<()> {
+        Ok(())
+    }
+
+    /// Puts the files of a node that has ended where nothing boots from them; where that is, if there are any.
+    fn set_aside(&self, guest: &Guest<'_>) -> Result<Option<Utf8PathBuf>> {
+        let (node, paths) = (guest.node, &guest.place.paths);
+        let (from, to) = (paths.node(node), paths.set_aside(node, Timestamp::now()));
+        if !from.exists() {
+            return Ok(None);
+        }
+        let parent = to.parent().unwrap_or(&to);
+        std::fs::create_dir_all(parent)
+            .and_then(|()| std::fs::rename(&from, &to))
+            .map_err(ProviderError::io(node, "setting aside", &from))?;
+        Ok(Some(to))
+    }
 
     /// Removes what a libvirt that is not the lab's own keeps of a domain that is gone.
     fn remove_traces(&self, domain: &str) -> Result<()>;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use camino::Utf8PathBuf;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::broadcast;
@@ -80,6 +81,11 @@ impl Provider for Hypervisor {
     fn remove_node<'a>(&'a self, node: &'a NodeName) -> Answer<'a, ()> {
         let node = node.clone();
         self.blocking(move |inner| inner.remove(&node)).boxed()
+    }
+
+    fn set_aside<'a>(&'a self, node: &'a NodeName) -> Answer<'a, Option<Utf8PathBuf>> {
+        let node = node.clone();
+        self.blocking(move |inner| inner.set_aside(&node)).boxed()
     }
 
     fn nodes(&self) -> Answer<'_, Vec<(NodeName, DomainState)>> {

@@ -139,7 +139,7 @@ impl Driver for Lxc {
         )
     }
 
-    fn remove(&self, guest: &Guest<'_>) -> Result<()> {
+    fn end(&self, guest: &Guest<'_>) -> Result<()> {
         let Guest {
             place,
             node,
@@ -161,8 +161,7 @@ impl Driver for Lxc {
                 place.command("umount").args(["--lazy", root.as_str()]),
             )?;
         }
-        let directory = place.paths.node(node);
-        gone(node.as_str(), |path| fs::remove_dir_all(path), &directory)
+        Ok(())
     }
 
     /// Empty directories, a log. In a lab of its own these go with the lab.

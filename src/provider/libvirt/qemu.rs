@@ -93,18 +93,11 @@ impl Driver for Qemu {
         guest.libvirt.shut_down(guest.domain)
     }
 
-    fn remove(&self, guest: &Guest<'_>) -> Result<()> {
-        let Guest {
-            place,
-            node,
-            domain,
-            ..
-        } = *guest;
-        if let Some(process) = self.find(place, domain)? {
-            self.kill(node, domain, process)?;
+    fn end(&self, guest: &Guest<'_>) -> Result<()> {
+        match self.find(guest.place, guest.domain)? {
+            Some(process) => self.kill(guest.node, guest.domain, process),
+            None => Ok(()),
         }
-        let directory = place.paths.node(node);
-        gone(node.as_str(), |path| fs::remove_dir_all(path), &directory)
     }
 
     fn remove_traces(&self, domain: &str) -> Result<()> {

@@ -132,15 +132,28 @@ impl Driver for RemoteQemu {
         guest.libvirt.shut_down(guest.domain)
     }
 
-    fn remove(&self, guest: &Guest<'_>) -> Result<()> {
-        if let Some(process) = self.find(guest.place, guest.domain)? {
-            self.kill(guest.node, guest.domain, process)?;
+    fn end(&self, guest: &Guest<'_>) -> Result<()> {
+        match self.find(guest.place, guest.domain)? {
+            Some(process) => self.kill(guest.node, guest.domain, process),
+            None => Ok(()),
         }
+    }
+
+    fn remove(&self, guest: &Guest<'_>) -> Result<()> {
         let own = volume::of_domain(guest.domain, "");
         match Pool::find(guest.libvirt, &self.host)? {
             Some(pool) => pool.remove_all(|name| name.starts_with(&own)),
             None => Ok(()),
         }
+    }
+
+    /// libvirt can copy a volume and cannot rename one.
+    fn can_set_aside(&self, node: &NodeName) -> Result<()> {
+        Err(ProviderError::Missing {
+            node: node.clone(),
+            action: "set aside",
+            why: "on another host its disk cannot be kept; save it there, then remove its domain and volume with `virsh`",
+        })
     }
 
     fn remove_traces(&self, domain: &str) -> Result<()> {

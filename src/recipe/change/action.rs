@@ -19,8 +19,12 @@ pub enum Action {
     AwaitEtcd(Vec<NodeName>),
     /// The API answers through the load balancer.
     AwaitApi,
+    /// A node whose etcd member is given up is off for certain, and its disk where nothing boots from it.
+    SetAside(NodeName),
     /// etcd's data on the node is that of a cluster of one member.
     Revive(NodeName),
+    /// etcd's data on the node, and the cluster's keys, are those of a backup.
+    Recover(NodeName),
     /// What is missing of kubeadm's on a control-plane node with etcd's data is made anew; the data stays.
     Restore(NodeName),
     /// Every certificate that kubeadm made on a control-plane node is new; kubelet's too, where that has ended.
@@ -86,7 +90,9 @@ impl Action {
             Self::Await(_) => "await kubeadm",
             Self::AwaitEtcd(_) => "await etcd",
             Self::AwaitApi => "await API",
+            Self::SetAside(_) => "set aside",
             Self::Revive(_) => "revive etcd",
+            Self::Recover(_) => "recover etcd",
             Self::Restore(_) => "restore",
             Self::Renew(_) => "renew certificates",
             Self::Forget { .. } => "forget member",
@@ -121,7 +127,9 @@ impl Action {
             | Self::Configure(node)
             | Self::Load(node)
             | Self::Await(node)
+            | Self::SetAside(node)
             | Self::Revive(node)
+            | Self::Recover(node)
             | Self::Restore(node)
             | Self::Renew(node)
             | Self::Forget { node, .. }
@@ -158,6 +166,7 @@ impl Action {
             Self::Forget { .. } => Some("an etcd member's place in the cluster"),
             Self::DeleteNode(_) => Some("the Node, and with it its pods"),
             Self::Remove(_) => Some("the node with its disk"),
+            Self::SetAside(_) => Some("the node's place in the cluster; its disk is kept"),
             Self::Revive(_) => Some("what only the lost members have"),
             _ => None,
         }
@@ -178,8 +187,16 @@ impl Action {
             Self::Await(node) => format!("{node}: wait for the kubeadm that runs there"),
             Self::AwaitEtcd(_) => "wait for etcd's members".to_owned(),
             Self::AwaitApi => "wait for the API".to_owned(),
+            Self::SetAside(node) => {
+                format!("{node}: end it for certain, keep its disk aside")
+            }
             Self::Revive(node) => {
                 format!("{node}: make its etcd data a cluster of one member, which others can join")
+            }
+            Self::Recover(node) => {
+                format!(
+                    "{node}: make etcd's data, a cluster of one member, and the keys of a backup"
+                )
             }
             Self::Restore(node) => {
                 format!("{node}: make anew what is missing of kubeadm's, keep etcd's data")

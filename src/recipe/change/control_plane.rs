@@ -28,14 +28,23 @@ pub(super) fn settle_members(facts: &Facts<'_>, next: &mut Next) {
 
 /// Nobody has etcd's data.
 fn never_founded(facts: &Facts<'_>, next: &mut Next) {
+    let run = &facts.world.run;
+    if run.backup {
+        let dark = facts.wanted.control_plane();
+        let dark = dark.filter(|node| facts.guest(node).is_none() && run.lost.contains(&node.name));
+        let machines = dark.filter(|node| facts.world.domains.contains_key(&node.name));
+        next.actions
+            .extend(machines.map(|node| Action::SetAside(node.name.clone())));
+    }
     if facts.dark() {
         return;
     }
-    if let Some(evidence) = facts.evidence() {
+    if let Some(evidence) = facts.evidence().filter(|_| !run.backup) {
         next.refusals.push(Refusal {
             node: None,
             seen: format!("no control-plane node has etcd's data, and yet {evidence}: the data is lost"),
-            mend: "put the nodes' disks back if you have them; a new, empty cluster is made by `regent down` and `regent up`"
+            mend: "put the nodes' disks back if you have them; from a backup `regent restore --from FILE --identity KEY` makes it \
+                   anew; a new, empty cluster is made by `regent down` and `regent up`"
                 .to_owned(),
         });
         return;
@@ -45,6 +54,11 @@ fn never_founded(facts: &Facts<'_>, next: &mut Next) {
         .filter(|node| facts.at(node, Stage::Partial));
     next.actions
         .extend(partial.map(|node| Action::Reset(node.name.clone())));
+    if run.backup && next.actions.is_empty() {
+        let first = facts.control_plane().next();
+        next.actions
+            .extend(first.map(|node| Action::Recover(node.name.clone())));
+    }
 }
 
 /// There is data, and etcd does not agree on anything.
@@ -58,98 +72,173 @@ fn no_quorum(facts: &Facts<'_>, next: &mut Next, holders: &[&NodePlan]) {
     if !next.actions.is_empty() || !next.refusals.is_empty() {
         return;
     }
-    if beyond_waiting(facts, next, holders) {
-        return;
+    let etcd = &facts.world.etcd;
+    let mut voters: Vec<_> = etcd
+        .voters()
+        .map(|member| (node_of(facts, member), member))
+        .collect();
+    voters.sort_unstable_by_key(|(name, _)| order(facts, name));
+    let names = voters.iter().map(|(name, _)| *name);
+    let blank: Vec<_> = names.filter(|name| is_blank(facts, name)).collect();
+    let (voting, needed) = (voters.len(), voters.len() / 2 + 1);
+    // No waiting brings these back.
+    if voting - blank.len() < needed && !blank.is_empty() {
+        let seen = format!(
+            "etcd has lost its quorum: there is no data on {} any more, and {} of {voting} voting members are left where {needed} \
+             are needed",
+            blank.join(", "),
+            voting - blank.len()
+        );
+        let mend = "nothing was removed; put the disks of these nodes back, then `regent up`";
+        return go_on_without(facts, next, holders, &blank, (seen, mend));
     }
     if !facts.world.run.waited {
         next.actions.push(await_etcd(facts));
         return;
     }
-    let silent: Vec<_> = facts
-        .world
-        .etcd
-        .members
-        .iter()
-        .flatten()
-        .filter(|member| !facts.world.etcd.answers(member))
-        .map(|member| member.name.as_str())
-        .collect();
+    let silent = voters.iter().filter(|(_, member)| !etcd.answers(member));
+    let silent: Vec<_> = silent.map(|(name, _)| *name).collect();
     let who = if silent.is_empty() {
         "none of its members answers".to_owned()
     } else {
         format!("its members on {} do not answer", silent.join(", "))
     };
+    let seen = format!("etcd has data and no quorum: {who}");
+    let mend =
+        "nothing was removed; see why with `regent logs NODE`, mend that node, then `regent up`";
+    go_on_without(facts, next, holders, &silent, (seen, mend));
+}
+
+/// The place of a node in the plan.
+fn order(facts: &Facts<'_>, name: &str) -> usize {
+    let mut nodes = facts.wanted.nodes.iter();
+    let at = nodes.position(|node| node.name.as_str() == name);
+    at.unwrap_or(usize::MAX)
+}
+
+/// The node of a member: by its address, else the one that it names.
+fn node_of<'a>(facts: &Facts<'a>, member: &'a Member) -> &'a str {
+    let at = |node: &&NodePlan| etcd::peer_url(node.address) == member.peer;
+    let node = facts.wanted.control_plane().find(at);
+    node.map_or(&member.name, |node| node.name.as_str())
+}
+
+/// Whether a node answers and has none of etcd's data.
+fn is_blank(facts: &Facts<'_>, name: &str) -> bool {
+    let mut nodes = facts.wanted.control_plane();
+    nodes.any(|node| {
+        let answers = facts.guest(node).is_some() && !facts.at(node, Stage::Busy);
+        node.name.as_str() == name && answers && !facts.data(node)
+    })
+}
+
+/// Members are lost: who gives them up for good goes on with what is left, once nobody can come back with their data. Else it is
+/// refused, for what was `seen` and with what `mend`s it.
+fn go_on_without(
+    facts: &Facts<'_>,
+    next: &mut Next,
+    holders: &[&NodePlan],
+    lost: &[&str],
+    (seen, mend): (String, &str),
+) {
+    let consent = &facts.world.run.lost;
+    let others = holders.iter().copied();
+    let others = others.filter(|node| !lost.contains(&node.name.as_str()));
+    // No disk goes before a member that answers is there to go on with.
+    let answers = |node: &&NodePlan| {
+        let blank = lost.iter().all(|name| is_blank(facts, name));
+        blank || facts.world.etcd.progress(&node.name).is_some()
+    };
+    let survivor = survivor(facts, others).filter(answers);
+    if facts.world.run.backup {
+        let (machines, refusal) = from_backup(facts, holders, survivor);
+        next.actions.extend(machines);
+        next.refusals.extend(refusal);
+        return;
+    }
+    let given_up = |name: &&str| consent.iter().any(|given_up| given_up.as_str() == *name);
+    if let Some(survivor) = survivor.filter(|_| !lost.is_empty() && lost.iter().all(given_up)) {
+        let there = |name: &&NodeName| {
+            facts.world.domains.contains_key(name) && !is_blank(facts, name.as_str())
+        };
+        let lost = consent.iter().filter(|name| lost.contains(&name.as_str()));
+        let machines: Vec<_> = lost.filter(there).cloned().collect();
+        if machines.is_empty() {
+            next.actions.push(Action::Revive(survivor.name.clone()));
+        }
+        next.actions
+            .extend(machines.into_iter().map(Action::SetAside));
+        return;
+    }
+    let way = survivor
+        .filter(|_| !lost.is_empty())
+        .map_or(String::new(), |survivor| {
+            format!(
+                "; if they are gone for good, `regent restore --accept-data-loss {}` goes on with what {} has{}",
+                lost.join(","),
+                survivor.name,
+                revision(facts, survivor)
+            )
+        });
     next.refusals.push(Refusal {
         node: None,
-        seen: format!("etcd has data and no quorum: {who}"),
-        mend:
-            "nothing was removed; see why with `regent logs NODE`, mend that node, then `regent up`"
-                .to_owned(),
+        seen,
+        mend: format!("{mend}{way}"),
     });
 }
 
-/// Whether no waiting brings the quorum back: too many nodes answer and have lost their members' data. Who gives those up for
-/// good goes on with what is left.
-fn beyond_waiting(facts: &Facts<'_>, next: &mut Next, holders: &[&NodePlan]) -> bool {
-    let members = facts.world.etcd.members.iter().flatten();
-    let voters: Vec<_> = members.filter(|member| !member.learner).collect();
-    let without_data = |node: &&NodePlan| {
-        let answers = facts.guest(node).is_some() && !facts.at(node, Stage::Busy);
-        answers && !facts.data(node)
+/// Before a backup nobody may be left who has data: what can still be gone on with is, and who cannot serve it has to be named.
+fn from_backup(
+    facts: &Facts<'_>,
+    holders: &[&NodePlan],
+    survivor: Option<&NodePlan>,
+) -> (Vec<Action>, Option<Refusal>) {
+    let refusal = |seen: String, mend: String| {
+        let node = None;
+        (Vec::new(), Some(Refusal { node, seen, mend }))
     };
-    let lost: Vec<_> = facts
-        .control_plane()
-        .filter(without_data)
-        .filter(|node| {
-            let peer = etcd::peer_url(node.address);
-            voters.iter().any(|member| member.peer == peer)
-        })
+    if let Some(survivor) = survivor {
+        return refusal(
+            format!(
+                "{} has etcd's data{}, and a backup has less",
+                survivor.name,
+                revision(facts, survivor)
+            ),
+            "`regent restore` without `--from` goes on with that".to_owned(),
+        );
+    }
+    let unnamed: Vec<_> = holders
+        .iter()
         .map(|node| &node.name)
+        .filter(|name| !facts.world.run.lost.contains(*name))
         .collect();
-    let (left, needed) = (voters.len() - lost.len(), voters.len() / 2 + 1);
-    if lost.is_empty() || left >= needed {
-        return false;
+    if !unnamed.is_empty() {
+        let names: Vec<_> = unnamed.iter().map(|name| name.as_str()).collect();
+        let names = names.join(",");
+        return refusal(
+            format!("{names} has etcd's data, of which no member answers"),
+            format!("if it is of no use, name its nodes too: `--accept-data-loss {names}`"),
+        );
     }
-    let survivor = survivor(facts, holders);
-    let given_up = |node: &&NodeName| facts.world.run.lost.contains(*node);
-    if let Some(survivor) = survivor.filter(|_| lost.iter().all(given_up)) {
-        next.actions.push(Action::Revive(survivor.name.clone()));
-        return true;
-    }
-    let names: Vec<_> = lost.iter().map(|node| node.as_str()).collect();
-    let way = survivor.map_or(String::new(), |survivor| {
-        format!(
-            "; if they are gone for good, `regent restore --accept-data-loss {}` goes on with what {} has{}",
-            names.join(","),
-            survivor.name,
-            revision(facts, survivor)
-        )
-    });
-    next.refusals.push(Refusal {
-        node: None,
-        seen: format!(
-            "etcd has lost its quorum: there is no data on {} any more, and {left} of {} voting members are left \
-             where {needed} are needed",
-            names.join(", "),
-            voters.len()
-        ),
-        mend: format!(
-            "nothing was removed; put the disks of these nodes back, then `regent up`{way}"
-        ),
-    });
-    true
+    let machines = holders
+        .iter()
+        .map(|node| Action::SetAside(node.name.clone()));
+    (machines.collect(), None)
 }
 
 /// The node that has the most of etcd's data, of those that can serve it: by raft's term and index, as its members say
 /// themselves.
-fn survivor<'a>(facts: &Facts<'a>, holders: &[&'a NodePlan]) -> Option<&'a NodePlan> {
+fn survivor<'a>(
+    facts: &Facts<'a>,
+    holders: impl Iterator<Item = &'a NodePlan>,
+) -> Option<&'a NodePlan> {
     let etcd = &facts.world.etcd;
-    let whole = holders.iter().filter(|node| facts.at(node, Stage::Whole));
+    let whole: Vec<_> = holders
+        .filter(|node| facts.at(node, Stage::Whole))
+        .collect();
     // The first of equals.
-    whole
-        .rev()
-        .max_by_key(|node| etcd.progress(&node.name))
-        .copied()
+    let most = whole.into_iter().rev();
+    most.max_by_key(|node| etcd.progress(&node.name))
 }
 
 fn revision(facts: &Facts<'_>, node: &NodePlan) -> String {

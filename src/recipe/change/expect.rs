@@ -8,7 +8,7 @@ use crate::name::NodeName;
 use crate::plan::{NodePlan, NodeRole, Plan};
 use crate::provider::DomainState;
 use crate::recipe::world::{
-    Api, ApiSeen, CONTROL_PLANE, Guest, Inside, Kubeconfig, Stage, WORKER, World,
+    Api, ApiSeen, CONTROL_PLANE, Guest, Inside, KEYS, Kubeconfig, Stage, WORKER, World,
 };
 use crate::recipe::{Check, fingerprint};
 use crate::render::kubeadm::sans;
@@ -83,6 +83,13 @@ impl World {
                 }
                 self.etcd.quorum = true;
             }
+            Action::Recover(node) => {
+                let ca = self.ca(wanted);
+                let guest = self.guest_mut(node);
+                guest.ca = Some(ca);
+                guest.kubeadm.data = true;
+                guest.kubeadm.files.extend(KEYS.map(str::to_owned));
+            }
             Action::Renew(node) => self.guest_mut(node).certificates.clear(),
             Action::AwaitEtcd(_) => self.members_answer(wanted),
             Action::AwaitApi => self.api_shows(wanted),
@@ -106,7 +113,7 @@ impl World {
                 .api_mut()
                 .nodes
                 .retain(|known| known.name != node.as_str()),
-            Action::Remove(node) => {
+            Action::Remove(node) | Action::SetAside(node) => {
                 self.domains.remove(node);
                 self.nodes.remove(node);
             }

@@ -141,37 +141,67 @@ fn nodes_go_from_every_point_and_can_be_taken_back() {
     }
 }
 
-/// With too few disks left, nothing is done until the user gives the lost members up; then what is left is the cluster, wherever
-/// that is interrupted.
+/// With too few members left, nothing is done until the user gives the others up; then what is left is the cluster, wherever that
+/// is interrupted. Disks may be lost, and nodes that never answer again.
 #[test]
 fn what_is_left_of_a_lost_quorum_goes_on_by_consent() {
     let lost = ["m2", "m3"].map(|node| node.parse().unwrap());
-    let broken = || {
-        let model = Model::new(&with_images(3, 1));
-        up(&model).unwrap();
-        for node in &lost {
-            model.lose_disk(node);
-        }
-        model.kill(Vec::new());
-        model
-    };
-    let refused = broken();
-    let Err(RecipeError::Refused(refusals)) = up(&refused) else {
-        panic!("not refused\n{}", refused.trace());
-    };
-    let mend = &refusals[0].mend;
-    assert!(
-        mend.contains("`regent restore --accept-data-loss m2,m3` goes on with what m1 has"),
-        "{mend}"
-    );
-    let mut half = broken();
-    half.lost = lost[..1].iter().cloned().collect();
-    assert!(matches!(up(&half), Err(RecipeError::Refused(_))));
+    for mute in [[false, false], [true, true], [false, true]] {
+        let broken = || {
+            let model = Model::new(&with_images(3, 1));
+            up(&model).unwrap();
+            for (node, mute) in lost.iter().zip(mute) {
+                match mute {
+                    true => model.mute(node),
+                    false => model.lose_disk(node),
+                }
+            }
+            model.kill(Vec::new());
+            model
+        };
+        let refused = broken();
+        let told = up(&refused).unwrap_err().to_string();
+        let way = "`regent restore --accept-data-loss m2,m3` goes on with what m1 has";
+        assert!(told.contains(way), "{told}\n{}", refused.trace());
+        let mut half = broken();
+        half.lost = lost[..1].iter().cloned().collect();
+        let told = up(&half).unwrap_err().to_string();
+        assert!(told.contains(way), "{told}\n{}", half.trace());
 
-    assert_killed_anywhere(|| Model {
-        lost: lost.iter().cloned().collect(),
-        ..broken()
-    });
+        assert_killed_anywhere(|| Model {
+            lost: lost.iter().cloned().collect(),
+            ..broken()
+        });
+    }
+}
+
+/// Nobody has the data any more: nothing is begun anew beside what remembers the cluster, and a backup brings it back, wherever that
+/// is interrupted; also where somebody has data that nobody can read, or never answers, once that is given up.
+#[test]
+fn a_backup_brings_back_what_nobody_has() {
+    let all = ["m1", "m2", "m3"].map(|node| node.parse().unwrap());
+    for mute in [None, Some(&all[0]), Some(&all[2])] {
+        let broken = || {
+            let model = Model::new(&with_images(3, 1));
+            up(&model).unwrap();
+            for node in &all {
+                match Some(node) == mute {
+                    true => model.mute(node),
+                    false => model.lose_disk(node),
+                }
+            }
+            model.kill(Vec::new());
+            model
+        };
+        let told = up(&broken()).unwrap_err().to_string();
+        let way = "regent restore --from FILE";
+        assert!(mute.is_some() || told.contains(way), "{told}");
+        assert_killed_anywhere(|| Model {
+            backup: true,
+            lost: mute.into_iter().cloned().collect(),
+            ..broken()
+        });
+    }
 }
 
 /// A cluster of one control-plane node by plain `kubeadm init`, which is to become one of three behind a load balancer.

@@ -311,9 +311,56 @@ fn case_mark_2() {
         refusals(&plan, &world),
         [
             "etcd has data and no quorum: its members on m2 do not answer; \
-             nothing was removed; see why with `regent logs NODE`, mend that node, then `regent up`"
+             nothing was removed; see why with `regent logs NODE`, mend that node, then `regent up`; if they are gone for \
+             good, `regent restore --accept-data-loss m2` goes on with what m1 has, up to revision 1"
         ]
     );
+}
+
+/// Whoever is given up ends for certain before what is left goes on, also where the file has that node no more; and only while
+/// somebody answers who has the data.
+#[test]
+fn nobody_comes_back_with_data_that_was_given_up() {
+    let lost = || {
+        let (plan, mut world) = cluster(3, 0);
+        for node in ["m2", "m3"] {
+            world.etcd.statuses.remove(&name(node));
+        }
+        no_quorum(&mut world);
+        world.run.waited = true;
+        world.run.lost = [name("m2"), name("m3")].into();
+        (plan, world)
+    };
+    // Their nodes answer, and their members do not: what is on their disks is of no use.
+    let (plan, mut world) = lost();
+    assert_eq!(actions(&plan, &world), ["set aside m2", "set aside m3"]);
+    world.run.lost.remove(&name("m3"));
+    let told = refusals(&plan, &world);
+    assert!(told[0].contains("--accept-data-loss m2,m3"), "{told:?}");
+    // One is new already.
+    let (plan, mut world) = lost();
+    blank(&mut world, "m2");
+    assert_eq!(actions(&plan, &world), ["set aside m3"]);
+    // Both are.
+    blank(&mut world, "m3");
+    assert_eq!(actions(&plan, &world), ["revive etcd m1"]);
+    // Nobody would be left.
+    let (plan, mut world) = lost();
+    world.etcd.statuses.clear();
+    let told = refusals(&plan, &world);
+    assert!(!told[0].contains("--accept-data-loss"), "{told:?}");
+    // The file has one of them no more, and nothing is left of its machine.
+    let (_, mut world) = lost();
+    world.domains.remove(&name("m3"));
+    world.nodes.remove(&name("m3"));
+    blank(&mut world, "m2");
+    let mut plan = planned(3, 0);
+    plan.nodes.retain(|node| node.name.as_str() != "m3");
+    assert_eq!(actions(&plan, &world), ["revive etcd m1"]);
+    // With a quorum nobody is given up.
+    let (plan, mut world) = lost();
+    world.etcd.quorum = true;
+    assert_eq!(actions(&plan, &world), ["await API"]);
 }
 
 /// Nobody but a CA renews what has ended: a control-plane node has it, a worker has to join again.

@@ -28,9 +28,11 @@ use crate::name::NodeName;
 use crate::node::Node;
 use crate::node::sshd::Sshd;
 use crate::plan::{ImageArchive, NodePlan, Plan};
-use crate::provider::memory::Memory;
+use crate::provider::memory::{Fate, Memory};
 use crate::provider::{DomainState, Fault, Provider as _};
-use crate::recipe::{Outcome, RecipeError, replace, restore, up};
+use crate::recipe::act::Run;
+use crate::recipe::up::Worked as _;
+use crate::recipe::{Action, OpenedBackup, Outcome, RecipeError, Restored, replace, restore, up};
 use crate::site::Site;
 use crate::spec::{ClusterSpec, Driver, Endpoint};
 use crate::store::Sha256;
@@ -204,10 +206,34 @@ impl Bench {
         Box::pin(replace(&site, &image(), &node.parse().unwrap())).await
     }
 
-    pub(super) async fn restore(&self, lost: &[&str]) -> Result<Outcome, RecipeError> {
+    pub(super) async fn restore(&self, lost: &[&str]) -> Result<Restored, RecipeError> {
         let site = self.site();
         let lost = lost.iter().map(|node| node.parse().unwrap()).collect();
-        Box::pin(restore(&site, &image(), &lost)).await
+        Box::pin(restore(&site, &image(), &lost, None)).await
+    }
+
+    /// A backup of the cluster as it is.
+    pub(super) fn backup(&self) -> OpenedBackup {
+        let disk = self.disk("m1");
+        let key = |name: &str| fs::read(disk.join("etc/kubernetes").join(name)).unwrap();
+        OpenedBackup::of(&self.truth.plan, key)
+    }
+
+    pub(super) async fn restore_from(
+        &self,
+        backup: OpenedBackup,
+        lost: &[&str],
+    ) -> Result<Restored, RecipeError> {
+        let site = self.site();
+        let lost = lost.iter().map(|node| node.parse().unwrap()).collect();
+        Box::pin(restore(&site, &image(), &lost, Some(backup))).await
+    }
+
+    pub(super) async fn set_aside(&self, node: &str) -> Result<(), RecipeError> {
+        let site = self.site();
+        Run::new(&site, &image())
+            .act(&Action::SetAside(node.parse().unwrap()))
+            .await
     }
 
     /// `up` to the plan that has all nodes but these.
@@ -270,15 +296,19 @@ fn power(
     anchor: u32,
     truth: Arc<Truth>,
     commands: Arc<watch::Sender<usize>>,
-) -> impl Fn(&NodeName, bool) + Send + Sync + 'static {
+) -> impl Fn(&NodeName, Fate) + Send + Sync + 'static {
     let secrets = Lab::hold(paths).unwrap().unwrap().secrets().clone();
     let servers: Mutex<BTreeMap<NodeName, Sshd>> = Mutex::default();
-    move |node, on| {
+    move |node, fate| {
         let disk = truth.disk(node);
         let Some(planned) = truth.plan.node(node) else {
             return;
         };
-        if !on {
+        if fate == Fate::Removed {
+            wipe(&disk);
+            return;
+        }
+        if fate == Fate::Ended {
             truth.running.lock().unwrap().remove(node);
             servers.lock().unwrap().remove(node);
             let _ = fs::remove_dir_all(disk.join("run"));
@@ -311,6 +341,14 @@ fn power(
         );
         servers.lock().unwrap().insert(node.clone(), sshd);
         truth.running.lock().unwrap().insert(node.clone());
+    }
+}
+
+/// Has a disk have what a new one has.
+pub(super) fn wipe(disk: &Utf8Path) {
+    for directory in ["etc", "var"] {
+        fs::remove_dir_all(disk.join(directory)).unwrap();
+        fs::create_dir(disk.join(directory)).unwrap();
     }
 }
 

@@ -4,14 +4,14 @@ use std::fs;
 
 use futures::future::join_all;
 
-use super::bench::Bench;
+use super::bench::{Bench, wipe};
 use crate::fault::{self, FaultError};
 use crate::ops::report;
 use crate::provider;
 use crate::recipe::{Outcome, RecipeError};
 
 /// How many kinds of actions there are.
-const ACTIONS: usize = 29;
+const ACTIONS: usize = 31;
 
 /// A loop that two cores share with other tests.
 fn on_threads(test: impl Future<Output = ()>) {
@@ -239,7 +239,7 @@ fn what_is_damaged_is_mended() {
         bench.up().await.unwrap();
         all.extend(bench.steps());
         // `one_becomes_three` and `what_is_left_of_a_lost_quorum_is_restored` have what is done once in a cluster's life.
-        all.extend(["save", "revive etcd"].map(str::to_owned));
+        all.extend(["save", "set aside", "revive etcd", "recover etcd"].map(str::to_owned));
         assert_eq!(
             all.len(),
             ACTIONS,
@@ -279,10 +279,7 @@ fn power_and_disks_are_lost() {
             .collect();
         assert!(missing[0].contains("not running: m1, w1"), "{missing:?}");
         drop(site);
-        remove(&bench, "w1", &["etc", "var"]);
-        for directory in ["etc", "var"] {
-            fs::create_dir(bench.disk("w1").join(directory)).unwrap();
-        }
+        wipe(&bench.disk("w1"));
         let before: Vec<_> = bench
             .truth
             .members()
@@ -418,23 +415,85 @@ fn what_is_left_of_a_lost_quorum_is_restored() {
         let lost = ["m2", "m3"];
         let told = bench.restore(&lost).await.unwrap_err().to_string();
         assert!(told.contains("etcd has a quorum"), "{told}");
+        let told = bench.set_aside("m2").await.unwrap_err().to_string();
+        assert!(told.contains("etcd has a quorum"), "{told}");
         for node in lost {
             bench.cut(node).await;
-            remove(&bench, node, &["etc", "var"]);
-            for directory in ["etc", "var"] {
-                fs::create_dir(bench.disk(node).join(directory)).unwrap();
-            }
         }
+        let told = bench.set_aside("m1").await.unwrap_err().to_string();
+        assert!(told.contains("its etcd member answers"), "{told}");
+        bench.set_aside("m2").await.unwrap();
+        wipe(&bench.disk("m3"));
         let told = bench.restore(&lost[..1]).await.unwrap_err().to_string();
         assert!(told.contains("--accept-data-loss m2,m3"), "{told}");
+        // An earlier one died when the two directories had changed places: this is the only copy of what was before.
+        let etcd = bench.disk("m1").join("var/lib/etcd");
+        let restored = etcd.join("restored/member");
+        fs::create_dir_all(&restored).unwrap();
+        fs::write(restored.join("before-restore"), "").unwrap();
+        fs::write(restored.join("earlier"), "").unwrap();
         bench.steps();
-        assert_eq!(bench.restore(&lost).await.unwrap(), Outcome::Changed);
+        let done = bench.restore(&lost).await.unwrap();
+        assert_eq!(done.outcome, Outcome::Changed);
+        let survivor = done.survivor.unwrap();
+        assert!(survivor.node.as_str() == "m1" && survivor.revision.is_some());
         assert!(bench.steps().contains("revive etcd"));
         assert_healthy(&bench, "etcd was revived").await;
         assert_eq!(bench.truth.members().len(), 3);
         assert_eq!(bench.truth.nodes().len(), 4);
-        let before = bench.disk("m1").join("var/lib/etcd/before-restore/snap/db");
-        assert_eq!(fs::read_to_string(before).unwrap(), "data\n");
+        assert!(!etcd.join("restored").exists());
+        let kept = bench.disk("m1").join("var/lib/regent").read_dir_utf8();
+        let kept: Vec<_> = kept
+            .unwrap()
+            .map(|entry| entry.unwrap().into_path())
+            .filter(|path| path.as_str().contains("/before-restore-"))
+            .map(|path| path.join("member"))
+            .collect();
+        assert_eq!(kept.len(), 2, "{kept:?}");
+        assert!(kept.iter().any(|kept| kept.join("earlier").exists()));
+        let before = kept
+            .iter()
+            .find_map(|kept| fs::read_to_string(kept.join("snap/db")).ok());
+        assert_eq!(before.as_deref(), Some("data\n"));
+    });
+}
+
+/// Nobody has etcd's data any more: it comes from a backup, with the cluster's keys; not while anybody has it.
+#[test]
+fn a_backup_brings_back_what_nobody_has() {
+    on_threads(async {
+        let bench = Bench::new(3, 1);
+        bench.up().await.unwrap();
+        let backup = bench.backup();
+        let told = bench
+            .restore_from(backup.clone(), &[])
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(told.contains("etcd has a quorum"), "{told}");
+        for node in ["m2", "m3"] {
+            bench.cut(node).await;
+            wipe(&bench.disk(node));
+        }
+        let told = bench
+            .restore_from(backup.clone(), &["m2", "m3"])
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("m1 has etcd's data") && told.contains("a backup has less"),
+            "{told}"
+        );
+        bench.cut("m1").await;
+        wipe(&bench.disk("m1"));
+        let told = bench.up().await.unwrap_err().to_string();
+        assert!(told.contains("regent restore --from"), "{told}");
+        bench.steps();
+        let done = bench.restore_from(backup.clone(), &[]).await.unwrap();
+        assert_eq!(done.survivor.unwrap().revision, Some(backup.about.revision));
+        assert!(bench.steps().contains("recover etcd"));
+        assert_healthy(&bench, "a backup").await;
+        assert_eq!(bench.truth.members().len(), 3);
     });
 }
 

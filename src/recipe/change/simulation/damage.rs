@@ -136,6 +136,11 @@ impl Model {
         *state.machines.get_mut(node).unwrap() = Machine::blank();
     }
 
+    /// A node never answers again.
+    pub(super) fn mute(&self, node: &NodeName) {
+        self.state.borrow_mut().machines.get_mut(node).unwrap().mute = true;
+    }
+
     /// Why `up` cannot bring this cluster back, if it cannot.
     pub(super) fn hopeless(&self) -> Option<String> {
         let state = self.state.borrow();

@@ -96,6 +96,8 @@ pub(super) struct Model {
     pub(super) target: Option<Plan>,
     /// Nodes whose members the user gives up.
     pub(super) lost: BTreeSet<NodeName>,
+    /// There is a backup, with the cluster's CA.
+    pub(super) backup: bool,
     pub(super) state: RefCell<State>,
 }
 
@@ -106,6 +108,7 @@ impl Model {
             recorded: None,
             target: None,
             lost: BTreeSet::new(),
+            backup: false,
             state: RefCell::default(),
         }
     }
@@ -301,7 +304,7 @@ impl Model {
             Action::Stay(node) if lives => {
                 state.drained.remove(node.as_str());
             }
-            Action::Remove(node) => {
+            Action::Remove(node) | Action::SetAside(node) => {
                 state.machines.remove(node);
             }
             Action::Balance(node) => {
@@ -317,6 +320,19 @@ impl Model {
                     member: drawn,
                 });
                 machine.kubelet = true;
+                state.cluster = drawn;
+                state.members = vec![member(drawn, node, &peer, false)];
+            }
+            Action::Recover(node) => {
+                state.drawn += 1;
+                let (drawn, peer) = (state.drawn, etcd::peer_url(self.planned(node).address));
+                let machine = state.machines.get_mut(node).unwrap();
+                machine.data = Some(Data {
+                    cluster: drawn,
+                    member: drawn,
+                });
+                machine.files.extend(KEYS.map(str::to_owned));
+                machine.ca = state.kubeconfig.flatten();
                 state.cluster = drawn;
                 state.members = vec![member(drawn, node, &peer, false)];
             }
@@ -393,6 +409,21 @@ impl Model {
                     "{action} of data that nobody counts\n{trace}"
                 );
                 assert!(!self.quorum(state), "{action} beside a quorum\n{trace}");
+            }
+            Action::Recover(_) => {
+                assert!(self.backup, "{action} of nothing\n{trace}");
+                let other = state.machines.values().find_map(|machine| machine.data);
+                assert_eq!(other, None, "{action} beside data\n{trace}");
+            }
+            Action::SetAside(node) => {
+                assert!(
+                    self.lost.contains(node),
+                    "{action} without consent\n{trace}"
+                );
+                assert!(!self.quorum(state), "{action} beside a quorum\n{trace}");
+                let machine = &state.machines[node];
+                let answers = self.runs(machine, state).is_some();
+                assert!(!answers, "{action} of a member that answers\n{trace}");
             }
             Action::Reset(node) | Action::Remove(node) => {
                 assert!(!counted(node), "{action} removes data that counts\n{trace}");

@@ -146,6 +146,7 @@ impl Worked for Model {
     fn begun(&self) -> RunSoFar {
         RunSoFar {
             lost: self.lost.clone(),
+            backup: self.backup,
             ..RunSoFar::default()
         }
     }
