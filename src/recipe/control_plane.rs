@@ -14,10 +14,12 @@ use crate::recipe::lookup::{planned, session};
 use crate::recipe::world::{CONTROL_PLANE, DERIVED, STATIC_PODS};
 use crate::recipe::{RecipeError, membership};
 use crate::render;
-use crate::render::kubeadm::{ASIDE, CertificateKey, InitSecrets, JoinSecrets, Token};
-use crate::sha256::Sha256;
+use crate::render::kubeadm::{
+    ASIDE, CertificateKey, DISCOVERY, InitSecrets, JoinSecrets, Token, discovery,
+};
 use crate::site::Site;
 use crate::spec::CertificateMode;
+use crate::yaml;
 
 const CA: &str = "/etc/kubernetes/pki/ca.crt";
 
@@ -63,15 +65,14 @@ pub async fn member(site: &Site) -> Result<NodeName, RecipeError> {
     ))
 }
 
-/// Returns the node that has the cluster's CA certificate (a member if there is one), and the certificate (PEM).
-pub(super) async fn authority(site: &Site) -> Result<(NodeName, Vec<u8>), RecipeError> {
+/// Returns the cluster's CA certificate (PEM), from a member if there is one.
+pub(super) async fn authority(site: &Site) -> Result<Vec<u8>, RecipeError> {
     if let Ok(member) = member(site).await {
-        let ca = session(site, &member)?.read(CA).await?;
-        return Ok((member, ca));
+        return Ok(session(site, &member)?.read(CA).await?);
     }
     for node in site.plan.control_plane() {
         if let Ok(ca) = session(site, &node.name)?.read(CA).await {
-            return Ok((node.name.clone(), ca));
+            return Ok(ca);
         }
     }
     Err(RecipeError::Mismatch(
@@ -207,8 +208,16 @@ pub(super) async fn join(
     if plan.role == NodeRole::ControlPlane && copy {
         copy_certificates(site, node).await?;
     }
-    let config = render::kubeadm::join(&site.plan, plan, secrets)
-        .map_err(|error| RecipeError::Render(Box::new(error)))?;
+    let rendered = |text: Result<String, yaml::Error>| {
+        text.map_err(|error| RecipeError::Render(Box::new(error)))
+    };
+    let discovery = NodeFile {
+        path: DISCOVERY.into(),
+        mode: 0o644,
+        content: rendered(discovery(&site.plan, &secrets.ca))?.into_bytes(),
+    };
+    session(site, node)?.push(&[discovery]).await?;
+    let config = rendered(render::kubeadm::join(&site.plan, plan, secrets))?;
     let run = Run {
         what: "kubeadm join",
         arguments: "join --config CONFIG",
@@ -365,20 +374,11 @@ async fn join_secrets(
     token: Token,
     key: Option<CertificateKey>,
 ) -> Result<JoinSecrets, RecipeError> {
-    let (node, ca) = authority(site).await?;
-    let ca_hash = public_key_hash(&ca).map_err(|why| RecipeError::Authority { node, why })?;
+    let ca = authority(site).await?;
     let certificate_key = key.filter(|_| site.plan.certificates == CertificateMode::Upload);
     Ok(JoinSecrets {
         token,
-        ca_hash,
+        ca,
         certificate_key,
     })
-}
-
-/// The pin of RFC 7469 that kubeadm's discovery checks: SHA-256 of the certificate's SubjectPublicKeyInfo.
-fn public_key_hash(pem: &[u8]) -> Result<String, String> {
-    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).map_err(|error| error.to_string())?;
-    let certificate = pem.parse_x509().map_err(|error| error.to_string())?;
-    let hash = Sha256::of(certificate.tbs_certificate.subject_pki.raw);
-    Ok(format!("sha256:{hash}"))
 }

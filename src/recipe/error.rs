@@ -156,14 +156,6 @@ pub enum RecipeError {
     /// The plan has changed in a way that this version cannot carry out on a running cluster.
     #[error("the running cluster cannot become this: {}", .0.iter().map(Change::to_string).collect::<Vec<_>>().join("; "))]
     Changed(Vec<Change>),
-    /// The cluster's CA certificate on a node cannot be read as one.
-    #[error("{node}: /etc/kubernetes/pki/ca.crt is not a certificate: {why}")]
-    Authority {
-        /// Where.
-        node: NodeName,
-        /// The parser's word.
-        why: String,
-    },
     /// A program on a node answered with something else than it should.
     #[error("{node}: {program} did not answer as expected")]
     Answer {

@@ -41,7 +41,7 @@ pub async fn servers_up(site: &Site, node: &NodeName) -> Result<BTreeSet<NodeNam
 
 /// Gives the load balancer the cluster's CA and (re)loads haproxy.
 pub(super) async fn balance(site: &Site, name: &NodeName) -> Result<(), RecipeError> {
-    let (_, ca) = control_plane::authority(site).await?;
+    let ca = control_plane::authority(site).await?;
     let session = session(site, name)?;
     let path = Utf8PathBuf::from("/etc/haproxy/cluster-ca.crt");
     session

@@ -28,7 +28,8 @@ pub enum FilesError {
 ///   virtual machine's says that the processor runs guests; where it does not, its type and its kernel's arguments differ
 /// * `libvirt/pool.xml`, `libvirt/<node>-disk.xml`: what another host keeps
 /// * `nodes/<node>/root/…`: what the recipe writes into the node, by its path there
-/// * `nodes/<node>/kubeadm-init.yaml` or `kubeadm-join.yaml`, with placeholders where secrets will stand
+/// * `nodes/<node>/kubeadm-init.yaml`, or `kubeadm-join.yaml` and `discovery.conf`, with placeholders where secrets and the CA will
+///   stand
 /// * `manifests/…`: the user's own
 pub fn files(plan: &Plan, foreseen: &[String]) -> Result<Vec<(Utf8PathBuf, String)>, FilesError> {
     let mut steps = String::new();
@@ -59,7 +60,8 @@ pub fn files(plan: &Plan, foreseen: &[String]) -> Result<Vec<(Utf8PathBuf, Strin
             let path = directory.join(format!("root{}", file.path));
             files.push((path, file.content.clone()));
         }
-        files.extend(kubeadm(plan, node)?.map(|(name, text)| (directory.join(name), text)));
+        let kubeadm = kubeadm(plan, node)?.into_iter();
+        files.extend(kubeadm.map(|(name, text)| (directory.join(name), text)));
     }
     for (name, text) in &plan.manifests {
         files.push((format!("manifests/{name}").into(), text.clone()));
@@ -96,22 +98,25 @@ fn domain(plan: &Plan, node: &NodePlan) -> Result<String, XmlError> {
     }
 }
 
-fn kubeadm(plan: &Plan, node: &NodePlan) -> Result<Option<(&'static str, String)>, yaml::Error> {
+fn kubeadm(plan: &Plan, node: &NodePlan) -> Result<Vec<(&'static str, String)>, yaml::Error> {
     let secrets = InitSecrets::placeholder();
     Ok(match (node.role, node.number) {
-        (NodeRole::LoadBalancer, _) => None,
+        (NodeRole::LoadBalancer, _) => Vec::new(),
         (NodeRole::ControlPlane, 1) => {
-            Some(("kubeadm-init.yaml", kubeadm::init(plan, node, &secrets)?))
+            vec![("kubeadm-init.yaml", kubeadm::init(plan, node, &secrets)?)]
         }
         (role, _) => {
             let upload =
                 role == NodeRole::ControlPlane && plan.certificates == CertificateMode::Upload;
             let secrets = JoinSecrets {
                 token: secrets.token,
-                ca_hash: "sha256:ca-public-key".to_owned(),
+                ca: b"the cluster's CA certificate".to_vec(),
                 certificate_key: upload.then_some(secrets.certificate_key),
             };
-            Some(("kubeadm-join.yaml", kubeadm::join(plan, node, &secrets)?))
+            vec![
+                ("kubeadm-join.yaml", kubeadm::join(plan, node, &secrets)?),
+                ("discovery.conf", kubeadm::discovery(plan, &secrets.ca)?),
+            ]
         }
     })
 }

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+
 use super::document::*;
 use super::{CertificateKey, InitSecrets, JoinSecrets};
 use crate::plan::{NodePlan, NodeRole, PATCHES, Plan};
@@ -53,19 +55,54 @@ pub fn aside(plan: &Plan, node: &NodePlan, secrets: &InitSecrets) -> Result<Stri
     written(plan, node, secrets, Some(ASIDE))
 }
 
+/// Where a joining node finds what [`discovery`] writes: gone with the next boot.
+pub const DISCOVERY: &str = "/run/regent/discovery.conf";
+
+/// The user of [`discovery`]: cluster information is read without credentials.
+const NOBODY: &str = "nobody";
+
+/// Writes where the API servers are and what recognises them: the endpoint, and the cluster's CA certificate, which regent has from
+/// a member. Not by a bootstrap token, as in kubeadm's guide: for that the controller manager must have signed the cluster's
+/// information with it, and kubeadm looks for the signature every 5 s (measured: each join of a new token lost 5 s).
+pub fn discovery(plan: &Plan, ca: &[u8]) -> Result<String, yaml::Error> {
+    let name = || plan.cluster.to_string();
+    yaml::to_string(&KubeConfig {
+        meta: Meta {
+            api_version: "v1",
+            kind: "Config",
+        },
+        contexts: [NamedContext {
+            name: name(),
+            context: KubeConfigContext {
+                cluster: name(),
+                user: NOBODY,
+            },
+        }],
+        current_context: name(),
+        users: [NamedUser {
+            name: NOBODY,
+            user: NoCredentials {},
+        }],
+        clusters: [NamedCluster {
+            name: name(),
+            cluster: KubeConfigCluster {
+                certificate_authority_data: base64::engine::general_purpose::STANDARD.encode(ca),
+                server: format!("https://{}", plan.endpoint()),
+            },
+        }],
+    })
+}
+
 /// Writes the file for `kubeadm join` on `node`, as a control-plane node or a worker, as its role says.
-///
-/// The API server is found through the control plane endpoint and recognised by the hash of the cluster's CA key.
 pub fn join(plan: &Plan, node: &NodePlan, secrets: &JoinSecrets) -> Result<String, yaml::Error> {
     yaml::to_string(&JoinConfiguration {
         meta: Meta::kubeadm("JoinConfiguration"),
         node_registration: node_registration(plan, node),
         discovery: Discovery {
-            bootstrap_token: BootstrapTokenDiscovery {
-                token: secrets.token.as_str(),
-                api_server_endpoint: plan.endpoint().to_string(),
-                ca_cert_hashes: [&secrets.ca_hash],
+            file: FileDiscovery {
+                kube_config_path: DISCOVERY,
             },
+            tls_bootstrap_token: secrets.token.as_str(),
         },
         control_plane: (node.role == NodeRole::ControlPlane).then(|| JoinControlPlane {
             local_api_endpoint: ApiEndpoint {

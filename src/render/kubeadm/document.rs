@@ -109,15 +109,60 @@ pub(super) struct JoinConfiguration<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Discovery<'a> {
-    pub(super) bootstrap_token: BootstrapTokenDiscovery<'a>,
+    pub(super) file: FileDiscovery,
+    pub(super) tls_bootstrap_token: &'a str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct BootstrapTokenDiscovery<'a> {
-    pub(super) token: &'a str,
-    pub(super) api_server_endpoint: String,
-    pub(super) ca_cert_hashes: [&'a str; 1],
+pub(super) struct FileDiscovery {
+    pub(super) kube_config_path: &'static str,
+}
+
+/// A kubeconfig of a user without credentials: kubeadm wants a context and a user all the same.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct KubeConfig {
+    #[serde(flatten)]
+    pub(super) meta: Meta,
+    pub(super) clusters: [NamedCluster; 1],
+    pub(super) contexts: [NamedContext; 1],
+    pub(super) current_context: String,
+    pub(super) users: [NamedUser; 1],
+}
+
+#[derive(Serialize)]
+pub(super) struct NamedUser {
+    pub(super) name: &'static str,
+    pub(super) user: NoCredentials,
+}
+
+#[derive(Serialize)]
+pub(super) struct NoCredentials {}
+
+#[derive(Serialize)]
+pub(super) struct NamedContext {
+    pub(super) name: String,
+    pub(super) context: KubeConfigContext,
+}
+
+#[derive(Serialize)]
+pub(super) struct KubeConfigContext {
+    pub(super) cluster: String,
+    pub(super) user: &'static str,
+}
+
+#[derive(Serialize)]
+pub(super) struct NamedCluster {
+    pub(super) name: String,
+    pub(super) cluster: KubeConfigCluster,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct KubeConfigCluster {
+    pub(super) certificate_authority_data: String,
+    pub(super) server: String,
 }
 
 #[derive(Serialize)]

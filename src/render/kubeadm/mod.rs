@@ -4,5 +4,5 @@ mod config;
 mod document;
 mod secrets;
 
-pub use config::{ASIDE, aside, init, join, sans};
+pub use config::{ASIDE, DISCOVERY, aside, discovery, init, join, sans};
 pub use secrets::{CertificateKey, InitSecrets, JoinSecrets, Token, TokenError};

@@ -69,8 +69,8 @@ pub struct InitSecrets {
 pub struct JoinSecrets {
     /// Admits the node.
     pub token: Token,
-    /// Pins the cluster's CA: `sha256:HEX` of its public key.
-    pub ca_hash: String,
+    /// The cluster's CA certificate (PEM).
+    pub ca: Vec<u8>,
     /// Decrypts the uploaded certificates; none where they are copied, or for workers.
     pub certificate_key: Option<CertificateKey>,
 }
