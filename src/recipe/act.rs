@@ -145,7 +145,11 @@ impl<'a> Run<'a> {
             Action::Reset(node) => membership::reset(site, node).await,
             Action::DeleteNode(node) => {
                 let kubernetes = self.kubernetes().await?;
-                Ok(patiently(NOTICED, || kubernetes.delete_node(node.as_str())).await?)
+                Ok(patiently(NOTICED, async || {
+                    kubernetes.release_leases(node.as_str()).await?;
+                    kubernetes.delete_node(node.as_str()).await
+                })
+                .await?)
             }
             Action::Remove(node) => {
                 let kubernetes = self.kubernetes().await.ok();
