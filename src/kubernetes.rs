@@ -6,14 +6,17 @@ mod addons;
 pub(crate) mod authority;
 mod endpoint;
 mod eviction;
+mod lease;
 mod patience;
+mod status;
 
 pub use endpoint::{Founded, Named, server};
 pub(crate) use eviction::VERIFICATION;
 pub use eviction::{Fate, Hosted, Leaving};
+pub use lease::Lease;
 pub use patience::patiently;
+pub use status::{NodeStatus, PodStatus, Rollout};
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine;
@@ -21,7 +24,6 @@ use base64::engine::general_purpose::STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::coordination::v1 as coordination;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Resource};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -83,82 +85,17 @@ impl KubernetesError {
     }
 }
 
-/// A client of the cluster's API, through the load balancer. Must be used on the lab's runtime. Cheap to clone.
-#[derive(Clone)]
-pub struct Kubernetes(kube::Client);
-
-/// A node as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct NodeStatus {
-    /// Its name.
-    pub name: String,
-    /// Whether its condition `Ready` is `True`.
-    pub ready: bool,
-    /// Since when, as the API's RFC 3339 text.
-    pub since: Option<String>,
-    /// kubelet's reason, where it is not ready.
-    pub reason: Option<String>,
-    /// `InternalIP`.
-    pub address: Option<String>,
-    /// kubelet's version, `v1.35.4`.
-    pub kubelet: String,
-    /// Whether it has the label of a control-plane node.
-    pub control_plane: bool,
-    /// Whether it is cordoned.
-    pub unschedulable: bool,
-    /// Its taints, as `key=value:effect`.
-    pub taints: Vec<String>,
-    /// The range of its pods.
-    pub pod_cidr: Option<String>,
-    /// Its conditions other than `Ready` that are `True`, such as `MemoryPressure`.
-    pub conditions: Vec<String>,
-    /// How far regent has brought it on its way out of the cluster.
-    pub leaving: Option<Leaving>,
-}
-
-/// A lease that a kubelet renews.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Lease {
-    /// When it was renewed last, by the clock of who holds it.
-    pub renewed: Option<Timestamp>,
-    /// For how long that counts.
-    pub seconds: i32,
-}
-
-/// A deployment's rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rollout {
-    /// How many replicas are wanted.
-    pub wanted: i32,
-    /// How many are updated and available.
-    pub available: i32,
-    /// Whether the controller has reported since the deployment was changed last.
-    pub observed: bool,
-}
-
-impl Rollout {
-    /// Whether every wanted replica is there.
-    pub fn complete(self) -> bool {
-        self.observed && self.available >= self.wanted
+/// The error for something that was asked of the API server.
+fn failed(what: &'static str) -> impl Fn(kube::Error) -> KubernetesError + Copy {
+    move |source| KubernetesError::Request {
+        what,
+        source: Box::new(source),
     }
 }
 
-/// A pod of a deployment or daemon.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodStatus {
-    /// Its name.
-    pub name: String,
-    /// Its identifier: another pod of the same name has another one.
-    pub uid: String,
-    /// The node it is bound to.
-    pub node: Option<String>,
-    /// Whether its condition `Ready` is `True`.
-    pub ready: bool,
-    /// Whether it is being deleted.
-    pub terminating: bool,
-    /// Its containers as its kubelet last reported them, by the runtime's identifiers; none while one does not run.
-    pub containers: Vec<String>,
-}
+/// A client of the cluster's API, through the load balancer. Must be used on the lab's runtime. Cheap to clone.
+#[derive(Clone)]
+pub struct Kubernetes(kube::Client);
 
 impl Kubernetes {
     /// Makes a client from the kubeconfig at `path`; connects on first use.
@@ -191,10 +128,7 @@ impl Kubernetes {
         config.read_timeout = Some(ANSWER);
         config.write_timeout = Some(ANSWER);
         config.reset_reader_on_write = true;
-        let client = kube::Client::try_from(config).map_err(|source| KubernetesError::Request {
-            what: "take a client",
-            source: Box::new(source),
-        })?;
+        let client = kube::Client::try_from(config).map_err(failed("take a client"))?;
         Ok(Self(client))
     }
 
@@ -203,7 +137,7 @@ impl Kubernetes {
         let list = self
             .list::<Node>(Api::all(self.0.clone()), "", "list the nodes")
             .await?;
-        Ok(list.into_iter().map(node_status).collect())
+        Ok(list.into_iter().map(NodeStatus::of).collect())
     }
 
     /// Looks at a deployment; none if it does not exist.
@@ -216,20 +150,8 @@ impl Kubernetes {
         let found = api
             .get_opt(name)
             .await
-            .map_err(|source| KubernetesError::Request {
-                what: "show a deployment",
-                source: Box::new(source),
-            })?;
-        Ok(found.map(|deployment| {
-            let status = deployment.status.unwrap_or_default();
-            let wanted = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
-            let updated = status.updated_replicas.unwrap_or(0);
-            Rollout {
-                wanted,
-                available: status.available_replicas.unwrap_or(0).min(updated),
-                observed: status.observed_generation >= deployment.metadata.generation,
-            }
-        }))
+            .map_err(failed("show a deployment"))?;
+        Ok(found.map(Rollout::of))
     }
 
     /// Lists the pods of a namespace that match a label selector.
@@ -245,53 +167,7 @@ impl Kubernetes {
                 "list pods",
             )
             .await?;
-        Ok(pods.into_iter().map(pod_status).collect())
-    }
-
-    /// Returns every kubelet's lease, by the node's name.
-    pub async fn leases(&self) -> Result<BTreeMap<String, Lease>, KubernetesError> {
-        let api: Api<coordination::Lease> = Api::namespaced(self.0.clone(), "kube-node-lease");
-        let leases = self.list(api, "", "list the leases").await?;
-        let read = |lease: coordination::Lease| {
-            let spec = lease.spec.unwrap_or_default();
-            let lease_of = Lease {
-                renewed: spec.renew_time.map(|time| time.0),
-                seconds: spec.lease_duration_seconds.unwrap_or(40),
-            };
-            (lease.metadata.name.unwrap_or_default(), lease_of)
-        };
-        Ok(leases.into_iter().map(read).collect())
-    }
-
-    /// Gives up what the controller manager and the scheduler of a node lead that has ended for certain: the others take over within
-    /// two seconds, and need not wait until the lease runs out, 15 s in which nobody signs a certificate, schedules a pod or
-    /// notices a dead node. It is what client-go's leader election does at an end in peace (`release` in its leaderelection.go).
-    pub async fn release_leases(&self, node: &str) -> Result<(), KubernetesError> {
-        let api: Api<coordination::Lease> = Api::namespaced(self.0.clone(), "kube-system");
-        let failed = |source: kube::Error| KubernetesError::Request {
-            what: "give up a lease",
-            source: Box::new(source),
-        };
-        for name in ["kube-controller-manager", "kube-scheduler"] {
-            let Some(lease) = api.get_opt(name).await.map_err(failed)? else {
-                continue;
-            };
-            let holder = lease.spec.and_then(|spec| spec.holder_identity);
-            if !holder.is_some_and(|holder| holder.starts_with(&format!("{node}_"))) {
-                continue;
-            }
-            let given_up = serde_json::json!({
-                "metadata": { "resourceVersion": lease.metadata.resource_version },
-                "spec": { "holderIdentity": "", "leaseDurationSeconds": 1 },
-            });
-            let patch = Patch::Merge(given_up);
-            match api.patch(name, &PatchParams::default(), &patch).await {
-                // Somebody has taken it meanwhile.
-                Err(kube::Error::Api(status)) if status.code == 409 => {}
-                told => drop(told.map_err(failed)?),
-            }
-        }
-        Ok(())
+        Ok(pods.into_iter().map(PodStatus::of).collect())
     }
 
     /// Deletes a Node. Does nothing where there is none.
@@ -300,26 +176,8 @@ impl Kubernetes {
         match api.delete(name, &DeleteParams::default()).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(source) => Err(KubernetesError::Request {
-                what: "delete a Node",
-                source: Box::new(source),
-            }),
+            Err(error) => Err(failed("delete a Node")(error)),
         }
-    }
-
-    /// Returns who holds a lease of `kube-system`; none if nobody does.
-    pub async fn lease_holder(&self, name: &str) -> Result<Option<String>, KubernetesError> {
-        let api: Api<coordination::Lease> = Api::namespaced(self.0.clone(), "kube-system");
-        let lease = api
-            .get_opt(name)
-            .await
-            .map_err(|source| KubernetesError::Request {
-                what: "show a lease",
-                source: Box::new(source),
-            })?;
-        Ok(lease
-            .and_then(|lease| lease.spec)
-            .and_then(|spec| spec.holder_identity))
     }
 
     /// Returns one value of a ConfigMap; none if either does not exist.
@@ -333,10 +191,7 @@ impl Kubernetes {
         let map = api
             .get_opt(name)
             .await
-            .map_err(|source| KubernetesError::Request {
-                what: "show a ConfigMap",
-                source: Box::new(source),
-            })?;
+            .map_err(failed("show a ConfigMap"))?;
         Ok(map
             .and_then(|map| map.data)
             .and_then(|mut data| data.remove(key)))
@@ -361,13 +216,7 @@ impl Kubernetes {
                 &Patch::Apply(map),
             )
             .await;
-        match patched {
-            Ok(_) => Ok(()),
-            Err(source) => Err(KubernetesError::Request {
-                what: "take a ConfigMap",
-                source: Box::new(source),
-            }),
-        }
+        patched.map(drop).map_err(failed("take a ConfigMap"))
     }
 
     /// Whether the API server that answers says it is ready (`/readyz`).
@@ -391,13 +240,8 @@ impl Kubernetes {
         K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
     {
         let params = ListParams::default().labels(labels);
-        match api.list(&params).await {
-            Ok(list) => Ok(list.items),
-            Err(source) => Err(KubernetesError::Request {
-                what,
-                source: Box::new(source),
-            }),
-        }
+        let list = api.list(&params).await.map_err(failed(what))?;
+        Ok(list.items)
     }
 }
 
@@ -459,75 +303,4 @@ pub fn certificate_ended(kubeconfig: &[u8]) -> bool {
         Some(pem.parse_x509().ok()?.validity().not_after.timestamp())
     };
     ends().is_none_or(|ends| ends <= Timestamp::now().as_second())
-}
-
-fn node_status(node: Node) -> NodeStatus {
-    let leaving = Leaving::of(&node);
-    let labels = node.metadata.labels.unwrap_or_default();
-    let spec = node.spec.unwrap_or_default();
-    let taint = |taint: &k8s_openapi::api::core::v1::Taint| {
-        let value = taint.value.as_deref().unwrap_or_default();
-        format!("{}={value}:{}", taint.key, taint.effect)
-    };
-    let taints = spec.taints.iter().flatten().map(taint).collect();
-    let status = node.status.unwrap_or_default();
-    let others = status.conditions.iter().flatten();
-    let conditions = others
-        .filter(|condition| condition.type_ != "Ready" && condition.status == "True")
-        .map(|condition| condition.type_.clone())
-        .collect();
-    let ready = status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|condition| condition.type_ == "Ready");
-    let address = status
-        .addresses
-        .iter()
-        .flatten()
-        .find(|address| address.type_ == "InternalIP");
-    NodeStatus {
-        name: node.metadata.name.unwrap_or_default(),
-        ready: ready.is_some_and(|condition| condition.status == "True"),
-        since: ready
-            .and_then(|condition| condition.last_transition_time.as_ref())
-            .map(|time| time.0.to_string()),
-        reason: ready
-            .filter(|condition| condition.status != "True")
-            .and_then(|condition| condition.reason.clone()),
-        address: address.map(|address| address.address.clone()),
-        kubelet: status
-            .node_info
-            .map(|info| info.kubelet_version)
-            .unwrap_or_default(),
-        control_plane: labels.contains_key("node-role.kubernetes.io/control-plane"),
-        unschedulable: spec.unschedulable.unwrap_or(false),
-        taints,
-        pod_cidr: spec.pod_cidr,
-        conditions,
-        leaving,
-    }
-}
-
-fn pod_status(pod: Pod) -> PodStatus {
-    let status = pod.status.unwrap_or_default();
-    let containers = status.container_statuses.unwrap_or_default();
-    let running = |container: &k8s_openapi::api::core::v1::ContainerStatus| {
-        container.state.as_ref()?.running.as_ref()?;
-        // `containerd://` and the identifier.
-        let (_, identifier) = container.container_id.as_deref()?.split_once("://")?;
-        Some(identifier.to_owned())
-    };
-    let containers: Option<Vec<_>> = containers.iter().map(running).collect();
-    let conditions = status.conditions.unwrap_or_default();
-    PodStatus {
-        name: pod.metadata.name.unwrap_or_default(),
-        uid: pod.metadata.uid.unwrap_or_default(),
-        node: pod.spec.and_then(|spec| spec.node_name),
-        ready: conditions
-            .iter()
-            .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
-        terminating: pod.metadata.deletion_timestamp.is_some(),
-        containers: containers.unwrap_or_default(),
-    }
 }

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
 use kube::api::{Api, Patch, PatchParams, Resource};
 use serde_json::Value;
 
-use super::{Kubernetes, KubernetesError};
+use super::{Kubernetes, KubernetesError, failed};
 
 impl Kubernetes {
     /// Changes a deployment of `kube-system`; what the patch says already changes nothing.
@@ -45,9 +45,6 @@ where
     let patch = Patch::Strategic(patch);
     match api.patch(name, &PatchParams::default(), &patch).await {
         Ok(_) => Ok(()),
-        Err(source) => Err(KubernetesError::Request {
-            what,
-            source: Box::new(source),
-        }),
+        Err(error) => Err(failed(what)(error)),
     }
 }

@@ -7,7 +7,7 @@ use kube::config::Kubeconfig;
 use serde_json::json;
 
 use super::addons::patched;
-use super::{Kubernetes, KubernetesError};
+use super::{Kubernetes, KubernetesError, failed};
 use crate::plan::Plan;
 
 /// What of `kubeadm init`'s work is in the API.
@@ -55,10 +55,7 @@ impl Kubernetes {
     /// Looks for what `kubeadm init` makes in the API.
     pub async fn founded(&self) -> Result<Founded, KubernetesError> {
         let maps = |namespace| Api::<ConfigMap>::namespaced(self.client(), namespace);
-        let error = |source| KubernetesError::Request {
-            what: "show what kubeadm made",
-            source: Box::new(source),
-        };
+        let error = failed("show what kubeadm made");
         let deployments: Api<Deployment> = Api::namespaced(self.client(), "kube-system");
         let daemons: Api<DaemonSet> = Api::namespaced(self.client(), "kube-system");
         let (system, public) = (maps("kube-system"), maps("kube-public"));

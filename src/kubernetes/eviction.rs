@@ -8,7 +8,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, EvictParams, ListParams};
 use serde_json::json;
 
-use super::{Kubernetes, KubernetesError};
+use super::{Kubernetes, KubernetesError, failed};
 
 /// The annotation of a Node that regent is taking out. Who cordons a node by hand does not set it, so that what regent
 /// began it can also take back.
@@ -100,10 +100,7 @@ impl Kubernetes {
         let api: Api<Pod> = Api::all(self.client());
         match api.list(&params).await {
             Ok(list) => Ok(list.items.iter().map(hosted).collect()),
-            Err(source) => Err(KubernetesError::Request {
-                what: "list the pods of a node",
-                source: Box::new(source),
-            }),
+            Err(error) => Err(failed("list the pods of a node")(error)),
         }
     }
 
@@ -111,10 +108,7 @@ impl Kubernetes {
     pub async fn is_served_by(&self, address: Ipv4Addr) -> Result<bool, KubernetesError> {
         let api: Api<EndpointSlice> = Api::namespaced(self.client(), "default");
         let slice = api.get_opt("kubernetes").await;
-        let slice = slice.map_err(|source| KubernetesError::Request {
-            what: "show who serves it",
-            source: Box::new(source),
-        })?;
+        let slice = slice.map_err(failed("show who serves it"))?;
         let endpoints = slice.into_iter().flat_map(|slice| slice.endpoints);
         let mut addresses = endpoints.flat_map(|endpoint| endpoint.addresses);
         Ok(addresses.any(|served| served == address.to_string()))
@@ -129,10 +123,7 @@ impl Kubernetes {
             Err(kube::Error::Api(status)) if status.code == 429 => {
                 Ok(Some(status.message.trim_end_matches('.').to_owned()))
             }
-            Err(source) => Err(KubernetesError::Request {
-                what: "evict a pod",
-                source: Box::new(source),
-            }),
+            Err(error) => Err(failed("evict a pod")(error)),
         }
     }
 }
