@@ -48,6 +48,11 @@ pub fn a_backup_brings_everything_back(image: &NodeImage) -> Seen {
 fn brought_back(program: &Program, key: &Utf8Path, other: &Utf8Path) -> Seen {
     program.says(&["up"])?;
     let waited = scheduled(program)?;
+    let status = program.status()?;
+    expect(
+        status["backups"]["newest"].is_string(),
+        format!("it is told: {status}"),
+    )?;
     program.says(&["kubectl", "create", "configmap", "before"])?;
     let backup = program.directory()?.join("backup.age");
     let made = program.says(&["--json", "backup", "--out", backup.as_str()])?;

@@ -75,6 +75,44 @@ fn restored(program: &Program) -> Seen {
     ))
 }
 
+/// The aim for a control plane that has its power back.
+const BACK: Duration = Duration::from_secs(20);
+
+/// Every control-plane node loses power at once; when they have it again the cluster is back by itself, with all that was stored.
+pub fn the_whole_control_plane_loses_power(program: &Program) -> Seen {
+    const NODES: [&str; 2] = ["m1", "m2"];
+    program.is_as_planned()?;
+    expect(program.stores("before-the-cut")?, "it is stored".to_owned())?;
+    for node in NODES {
+        program.says(&["node", "cut", node])?;
+    }
+    let begun = Instant::now();
+    for node in NODES {
+        program.says(&["node", "start", node])?;
+    }
+    let mut tries = 0;
+    while !program.stores(&format!("after-the-cut-{tries}"))? {
+        tries += 1;
+        let waited = begun.elapsed();
+        expect(
+            waited < 3 * BACK,
+            format!("writable again after {waited:.1?}"),
+        )?;
+    }
+    let took = begun.elapsed();
+    expect(
+        took < BACK,
+        format!("writable within {BACK:?}, not {took:.1?}"),
+    )?;
+    program.keeps(&["before-the-cut".to_owned()])?;
+    // Controllers and pods follow.
+    program.says(&["up"])?;
+    program.is_as_planned()?;
+    Ok(format!(
+        "writable {took:.1?} after the first had power again"
+    ))
+}
+
 /// What two of the three have on their disks is of no use, though their nodes answer: they are given up all the same, and what
 /// they had is kept.
 fn members_are_spoilt(program: &Program) -> Seen {

@@ -121,7 +121,23 @@ pub async fn ended_certificates_are_renewed(cluster: &Cluster) -> Seen {
         "key=$(openssl pkey -in {PEM})\necho '{ended}' >{PEM}\necho \"$key\" >>{PEM}\nsystemctl restart kubelet"
     );
     run(cluster, &w1, &put).await?;
-    mended(cluster, "ended").await
+    // Those of the others end soon.
+    const SOON: &str = "
+        cd /etc/kubernetes/pki
+        openssl x509 -in apiserver.crt -CA ca.crt -CAkey ca.key -days 10 -out /run/soon.crt 2>/dev/null
+        cat /run/soon.crt >apiserver.crt";
+    let others: [NodeName; 2] = ["m1".parse()?, "m3".parse()?];
+    for node in &others {
+        run(cluster, node, SOON).await?;
+    }
+    let took = mended(cluster, "ended").await?;
+    let days = 100 * 24 * 3600;
+    let good =
+        format!("openssl x509 -noout -checkend {days} -in /etc/kubernetes/pki/apiserver.crt");
+    for node in &others {
+        run(cluster, node, &good).await?;
+    }
+    Ok(took)
 }
 
 /// A control-plane node that is off loses its disk: its member is removed, and it joins as a new one.

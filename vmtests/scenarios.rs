@@ -188,6 +188,10 @@ pub const ALL: &[Scenario] = &[
         run: Run::Commands(life_scenarios::nodes_come_and_go),
     },
     Scenario {
+        name: "the_whole_control_plane_loses_power",
+        run: Run::Commands(quorum_scenarios::the_whole_control_plane_loses_power),
+    },
+    Scenario {
         name: "etcd_is_out_of_space",
         run: Run::Commands(space_scenarios::etcd_is_out_of_space),
     },

@@ -82,6 +82,29 @@ fn table(status: &recipe::Status) -> String {
         };
         text.push_str(&line);
     }
+    if let Some(recipe::Expiry { node, subject, end }) = &status.ends_first {
+        let end = end.strftime("%F");
+        text.push_str(&format!(
+            "expires  {end} at the earliest: {subject} on {node}\n"
+        ));
+    }
+    if let Some(backups) = &status.backups {
+        text.push_str(&kept(backups));
+    }
+    text
+}
+
+fn kept(backups: &recipe::Backups) -> String {
+    let newest = match (&backups.newest, &backups.node) {
+        (Some(name), Some(node)) => format!("the newest is {name}, on {node}"),
+        _ => "none yet".to_owned(),
+    };
+    let mut text = format!("backups  {newest}\n");
+    for node in &backups.failed {
+        text.push_str(&format!(
+            "backups  {node}: the last try failed: regent logs {node} --unit regent-backup\n"
+        ));
+    }
     text
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::civil::Date;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
     SanType,
@@ -33,15 +34,16 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Signs an API server's certificate for these names; `ended` ones were good until 2020.
-    pub(crate) fn leaf(&self, names: Vec<SanType>, ended: bool) -> Leaf {
+    /// Signs an API server's certificate for these names, good until a day, or for ever.
+    pub(crate) fn leaf(&self, names: Vec<SanType>, until: Option<Date>) -> Leaf {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.subject_alt_names = names;
         let name = &mut params.distinguished_name;
         name.push(DnType::CommonName, "kube-apiserver");
-        if ended {
-            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        if let Some(day) = until {
+            let [month, day_of_month] = [day.month(), day.day()].map(i8::unsigned_abs);
+            params.not_after = rcgen::date_time_ymd(day.year().into(), month, day_of_month);
         }
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Leaf { certificate, key }

@@ -368,8 +368,16 @@ fn finish(facts: &Facts<'_>, next: &mut Next) {
         return;
     }
     let applied = world.api.seen().and_then(|api| api.manifests.as_deref());
+    // One after the other: a renewal ends a node's API server for a moment.
+    let ending = facts.control_plane().find(|node| {
+        let guest = facts.guest(node);
+        !world.run.renewed.contains(&node.name)
+            && guest.is_some_and(|guest| guest.ending().next().is_some())
+    });
     if !world.healthy() {
         next.actions.push(Action::Settle);
+    } else if let Some(node) = ending {
+        next.actions.push(Action::Renew(node.name.clone()));
     } else if !wanted.manifests.is_empty()
         && applied != Some(&*fingerprint::of_manifests(&wanted.manifests))
     {

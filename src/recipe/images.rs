@@ -36,7 +36,13 @@ done
 /// Loads the archives that the node does not have.
 pub(super) async fn load(site: &Site, name: &NodeName) -> Result<(), RecipeError> {
     let patience = Patience::to_act(site.plan.driver);
-    let seen = look::at(session(site, name)?, planned(site, name)?, true, patience).await;
+    let seen = look::at(
+        session(site, name)?,
+        planned(site, name)?,
+        &site.plan,
+        patience,
+    )
+    .await;
     for archive in &site.plan.images {
         if !seen.as_ref().is_ok_and(|guest| guest.loaded(archive)) {
             import(site, name, archive).await?;

@@ -45,6 +45,6 @@ pub use observe::{Patience, observe};
 pub use preview::{Preview, preview};
 pub use replace::replace;
 pub use revive::{Restored, Survivor, restore};
-pub use status::{NodeStatus, Status, status};
+pub use status::{Backups, Expiry, NodeStatus, Status, status};
 pub use up::{Outcome, check_reachable, up};
 pub use world::{Api, ApiSeen, Etcd, Guest, Inside, Kubeadm, Kubeconfig, RunSoFar, Stage, World};

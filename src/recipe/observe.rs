@@ -144,7 +144,7 @@ async fn nodes(
         Some((node, site.nodes.get(&node.name).filter(|_| runs)?))
     });
     let looks = running.map(|(node, session)| async move {
-        let inside = match look::at(session, node, !site.plan.images.is_empty(), patience).await {
+        let inside = match look::at(session, node, &site.plan, patience).await {
             Ok(guest) => Inside::Answers(Box::new(guest)),
             Err(why) => Inside::Silent(why),
         };

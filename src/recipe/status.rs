@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::event::chain;
@@ -23,6 +24,35 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
     /// Every health check.
     pub checks: Vec<Check>,
+    /// The certificate that ends first, of those that kubeadm and kubelets made.
+    pub ends_first: Option<Expiry>,
+    /// Backups, where the plan has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backups: Option<Backups>,
+}
+
+/// When a certificate ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Expiry {
+    /// The node that has it.
+    pub node: NodeName,
+    /// Its subject.
+    pub subject: String,
+    /// When.
+    pub end: Timestamp,
+}
+
+/// Backups, as far as nodes that answer keep them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Backups {
+    /// The name of the newest, which says when it was made.
+    pub newest: Option<String>,
+    /// The node that keeps it.
+    pub node: Option<NodeName>,
+    /// Nodes whose last try failed.
+    pub failed: Vec<NodeName>,
 }
 
 /// One node. What could not be found out is none.
@@ -56,7 +86,10 @@ impl Status {
 pub async fn status(site: &Site, kubernetes: Option<&Kubernetes>) -> Status {
     let patience = Patience::to_tell(site.plan.driver);
     match observe(site, kubernetes, patience).await {
-        Ok(world) => of(&site.plan.nodes, &world),
+        Ok(world) => Status {
+            backups: site.plan.backup.as_ref().map(|_| backups(&world)),
+            ..of(&site.plan.nodes, &world)
+        },
         Err(error) => silent(&error),
     }
 }
@@ -83,6 +116,37 @@ fn of(nodes: &[NodePlan], world: &World) -> Status {
     Status {
         nodes: nodes.collect(),
         checks: world.checks.clone(),
+        ends_first: ends_first(world),
+        backups: None,
+    }
+}
+
+fn ends_first(world: &World) -> Option<Expiry> {
+    let guests = world.nodes.keys();
+    let guests = guests.filter_map(|name| Some((name, world.guest(name)?)));
+    let all = guests.flat_map(|(name, guest)| guest.certificates.iter().map(move |of| (name, of)));
+    let (node, (subject, end)) = all.min_by_key(|(_, (_, end))| *end)?;
+    Some(Expiry {
+        node: node.clone(),
+        subject: subject.clone(),
+        end: *end,
+    })
+}
+
+fn backups(world: &World) -> Backups {
+    let guests = || {
+        let names = world.nodes.keys();
+        names.filter_map(|name| Some((name, &world.guest(name)?.backups)))
+    };
+    let newest = guests().max_by_key(|(_, kept)| &kept.newest);
+    let newest = newest.filter(|(_, kept)| kept.newest.is_some());
+    Backups {
+        newest: newest.and_then(|(_, kept)| kept.newest.clone()),
+        node: newest.map(|(name, _)| name.clone()),
+        failed: guests()
+            .filter(|(_, kept)| kept.failed)
+            .map(|(name, _)| name.clone())
+            .collect(),
     }
 }
 
@@ -94,6 +158,8 @@ fn silent(error: &RecipeError) -> Status {
             name: "domains",
             missing: Some(chain(error)),
         }],
+        ends_first: None,
+        backups: None,
     }
 }
 

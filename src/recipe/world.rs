@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::etcd::{self, Member, MemberStatus};
 use crate::kubernetes::{Lease, Named, NodeStatus, PodStatus, Rollout};
@@ -46,6 +46,8 @@ pub struct RunSoFar {
     pub lost: BTreeSet<NodeName>,
     /// There is a backup for etcd to begin from.
     pub backup: bool,
+    /// Nodes whose certificates are new.
+    pub renewed: BTreeSet<NodeName>,
 }
 
 impl RunSoFar {
@@ -54,6 +56,7 @@ impl RunSoFar {
         match action {
             Action::Connectivity => self.connected = true,
             Action::AwaitEtcd(_) => self.waited = true,
+            Action::Renew(node) => drop(self.renewed.insert(node.clone())),
             // A new one comes in its place.
             Action::SetAside(node) => drop(self.given_up.remove(node)),
             // Members come, or begin anew.
@@ -101,6 +104,8 @@ pub struct Guest {
     pub archives: BTreeSet<String>,
     /// Every image, by its whole name; as above.
     pub images: BTreeSet<String>,
+    /// The backups that it keeps. Looked for only where the plan has any.
+    pub backups: Backups,
     /// On a load balancer: whether haproxy runs with the configuration and CA that are on its disk.
     pub balancing: bool,
     /// On a load balancer: the servers whose health check has held since haproxy started.
@@ -113,6 +118,15 @@ pub struct Guest {
     pub past: Option<Timestamp>,
     /// The control plane's certificates and kubelet's: subject and end.
     pub certificates: Vec<(String, Timestamp)>,
+}
+
+/// The backups that a node keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Backups {
+    /// The name of the newest.
+    pub newest: Option<String>,
+    /// Whether the last try to make one failed.
+    pub failed: bool,
 }
 
 /// What of kubeadm's a node has: what kubeadm itself would find.
@@ -135,11 +149,25 @@ impl Guest {
         all.filter(|(_, end)| self.past.is_some_and(|past| *end <= past))
     }
 
+    /// The certificates of kubeadm's that have not ended and will within the month. Kubelets renew their own.
+    pub(super) fn ending(&self) -> impl Iterator<Item = &(String, Timestamp)> {
+        let soon = self.past.and_then(|past| past.checked_add(MONTH).ok());
+        let all = self.certificates.iter();
+        all.filter(move |(subject, end)| {
+            let own = subject.contains("system:node:");
+            !own && self.past.is_some_and(|past| *end > past)
+                && soon.is_some_and(|soon| *end <= soon)
+        })
+    }
+
     /// Whether an archive was loaded and all of it is still there.
     pub(super) fn loaded(&self, archive: &ImageArchive) -> bool {
         self.archives.contains(&archive.sha256) && archive.names.is_subset(&self.images)
     }
 }
+
+/// How long before their end kubeadm's certificates are renewed; they are good for a year.
+const MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// How far a node is on its way into the cluster, by what is on its disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

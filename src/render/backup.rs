@@ -32,6 +32,8 @@ pub const SUMS: &str = "SHA256SUMS";
 /// control-plane node there is one backup at a time, and whoever leads next makes the next. With `now` it makes one in any case,
 /// and with the lab's record on its standard input.
 ///
+/// One at a time: who is asked while the timer's is made waits.
+///
 /// A backup is a tar file encrypted with age: what it says of itself, etcd's snapshot, `/etc/kubernetes`, and the hashes of
 /// all of it. The snapshot is read again before it is taken for one (`etcdutl snapshot status`), the file is synced before it
 /// has its name, and what is not encrypted yet is root's alone and gone at the end. Its last line says what was made.
@@ -63,6 +65,11 @@ if [ "${{1:-}}" != now ] && [ "$(echo "$status" | number member_id)" != "$(echo 
     echo "etcd leads elsewhere"
     exit 0
 fi
+mkdir -p /run/regent "$to"
+exec 9>/run/regent/backup.lock
+flock 9
+# What one left that was cut off.
+rm -rf /var/lib/regent/backup.?????? "$to/.$cluster"-*.age
 work=$(mktemp -d /var/lib/regent/backup.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' HUP INT TERM
@@ -80,15 +87,13 @@ cat >{ABOUT} <<ABOUT
 ABOUT
 rm -f status.json
 sha256sum * >{SUMS}
-mkdir -p "$to"
 name=$cluster-$at.age
 tar --remove-files -cf backup.tar {ABOUT} {SUMS} $(ls | grep -v -e {ABOUT} -e {SUMS})
 age -r $recipient -o "$to/.$name" backup.tar
 sync "$to/.$name"
 mv "$to/.$name" "$to/$name"
 sync "$to"
-# The oldest go. What an interrupted one left is never one.
-rm -f "$to/.$cluster"-*.age
+# The oldest go.
 ls -1 "$to" | grep "^$cluster-[0-9TZ]*\.age$" | sort -r | tail -n +$((keep + 1)) | while read -r old; do rm -f "$to/$old"; done
 echo "{{\"path\":\"$to/$name\",\"sha256\":\"$(sha256sum "$to/$name" | cut -d ' ' -f 1)\",\"revision\":$revision}}"
 "#

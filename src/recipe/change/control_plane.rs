@@ -368,3 +368,6 @@ pub(super) fn first(facts: &Facts<'_>) -> Option<NodeName> {
     let with_ca = |node: &&NodePlan| facts.guest(node).is_some_and(|guest| guest.ca.is_some());
     Some(facts.control_plane().find(with_ca)?.name.clone())
 }
+
+#[cfg(test)]
+mod tests;

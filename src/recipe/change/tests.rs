@@ -39,7 +39,7 @@ pub(super) fn cluster(control_plane: u8, workers: u8) -> (Plan, World) {
 }
 
 /// Changes a node's inside; the cluster is no longer healthy.
-fn change(world: &mut World, node: &str, change: impl FnOnce(&mut Guest)) {
+pub(super) fn change(world: &mut World, node: &str, change: impl FnOnce(&mut Guest)) {
     world.checks.clear();
     match world.nodes.get_mut(&name(node)) {
         Some(Inside::Answers(guest)) => change(guest),
@@ -55,7 +55,7 @@ pub(super) fn blank(world: &mut World, node: &str) {
     world.etcd.statuses.remove(&name(node));
 }
 
-fn silence(world: &mut World, node: &str) {
+pub(super) fn silence(world: &mut World, node: &str) {
     world.checks.clear();
     world
         .nodes
@@ -63,13 +63,13 @@ fn silence(world: &mut World, node: &str) {
     world.etcd.statuses.remove(&name(node));
 }
 
-fn forget_member(world: &mut World, plan: &Plan, node: &str) {
+pub(super) fn forget_member(world: &mut World, plan: &Plan, node: &str) {
     let peer = etcd::peer_url(plan.node(&name(node)).unwrap().address);
     let members = world.etcd.members.as_mut().unwrap();
     members.retain(|member| member.peer != peer);
 }
 
-fn delete_node(world: &mut World, node: &str) {
+pub(super) fn delete_node(world: &mut World, node: &str) {
     world.checks.clear();
     match &mut world.api {
         Api::Answers(seen) => seen.nodes.retain(|known| known.name != node),
@@ -77,13 +77,13 @@ fn delete_node(world: &mut World, node: &str) {
     }
 }
 
-fn no_quorum(world: &mut World) {
+pub(super) fn no_quorum(world: &mut World) {
     world.etcd.quorum = false;
     world.api = Api::Silent("no answer".to_owned());
 }
 
 /// Every action on the way, in a line each, up to where the cluster is as wanted.
-fn way(plan: &Plan, world: &World) -> Vec<String> {
+pub(super) fn way(plan: &Plan, world: &World) -> Vec<String> {
     let rounds = preview(plan, None, world);
     let mut after = world.clone();
     for action in rounds.iter().flatten() {
@@ -97,12 +97,12 @@ fn way(plan: &Plan, world: &World) -> Vec<String> {
     rounds.concat().iter().map(ToString::to_string).collect()
 }
 
-fn actions(plan: &Plan, world: &World) -> Vec<String> {
+pub(super) fn actions(plan: &Plan, world: &World) -> Vec<String> {
     let next = next(plan, None, world);
     next.actions.iter().map(ToString::to_string).collect()
 }
 
-fn refusals(plan: &Plan, world: &World) -> Vec<String> {
+pub(super) fn refusals(plan: &Plan, world: &World) -> Vec<String> {
     let next = next(plan, None, world);
     assert_eq!(
         next.actions,
@@ -156,27 +156,6 @@ fn one_more_worker_touches_only_what_must_know_it() {
     );
 }
 
-/// Who is gone for good and who is silent for a moment are counted differently.
-#[test]
-fn a_member_is_missed_only_where_the_others_are_a_quorum_of_all() {
-    let missed = |count: u8, silent: &[&str]| {
-        let (_, mut world) = cluster(count, 0);
-        for node in silent {
-            world.etcd.statuses.remove(&name(node));
-        }
-        let member = world.etcd.members.as_ref().unwrap()[0].clone();
-        world.etcd.can_miss(&member)
-    };
-    assert_eq!(missed(3, &[]), Ok(()));
-    let why = missed(3, &["m2"]).unwrap_err();
-    assert_eq!(why, "of the others 1 voting members answer, and 2 must");
-    assert_eq!(missed(5, &["m2"]), Ok(()));
-    assert!(missed(5, &["m2", "m3"]).is_err());
-    // Nobody stands in there, ever.
-    assert_eq!(missed(2, &[]), Ok(()));
-    assert_eq!(missed(1, &[]), Ok(()));
-}
-
 /// Whoever is asked has the new name in its certificate before anybody is sent there, and nobody joins before the cluster's
 /// objects name the place.
 #[test]
@@ -208,161 +187,6 @@ fn a_finished_cluster_needs_nothing() {
     }
 }
 
-/// The mark that said so is gone; what kubeadm left is not.
-#[test]
-fn case_mark() {
-    // An `init` whose last touch was lost: everything is there.
-    let (plan, mut world) = cluster(1, 1);
-    world.kubeconfig = Kubeconfig::Missing;
-    assert_eq!(way(&plan, &world), ["kubeconfig m1"]);
-    // An `init` that lost power before its end: its data stays, and it goes on.
-    let (plan, mut world) = cluster(1, 1);
-    change(&mut world, "m1", |guest| {
-        guest.kubeadm.files.remove("admin.conf");
-        guest.kubelet = false;
-    });
-    world.etcd = Default::default();
-    world.api = Api::Silent("no answer".to_owned());
-    assert_eq!(
-        way(&plan, &world),
-        ["restore m1", "await etcd", "await API", "settle"]
-    );
-    let (plan, mut world) = cluster(1, 0);
-    world.checks.clear();
-    match &mut world.api {
-        Api::Answers(seen) => seen.unfounded = vec!["Deployment kube-system/coredns".to_owned()],
-        Api::Silent(why) => panic!("{why}"),
-    }
-    assert_eq!(way(&plan, &world), ["init m1", "settle"]);
-    // A kubeadm that a killed `up` has left waits for the API behind a load balancer that does not know its CA yet.
-    let (plan, mut world) = cluster(1, 0);
-    change(&mut world, "m1", |guest| guest.kubeadm.busy = true);
-    change(&mut world, "lb1", |guest| guest.balancing = false);
-    let actions = next(&plan, None, &world).actions;
-    let named: Vec<_> = actions.iter().map(ToString::to_string).collect();
-    assert_eq!(named, ["await kubeadm m1", "load balancer lb1"]);
-    // Killed after the CA was made: what proves the connections listens on the load balancer's port, so that one waits.
-    let plan = planned(2, 1);
-    let mut world = World::default();
-    for action in steps(&plan) {
-        world.expect(&plan, &action);
-        if matches!(action, Action::Authority(_)) {
-            break;
-        }
-    }
-    world.run = Default::default();
-    let rounds = preview(&plan, None, &world);
-    assert_eq!(rounds[0], [Action::Connectivity]);
-    assert_eq!(rounds[1], [Action::Balance(name("lb1"))]);
-    // Without its keys nothing can be made anew, and still nothing is wiped.
-    let (plan, mut world) = cluster(1, 1);
-    change(&mut world, "m1", |guest| {
-        guest.kubeadm.files.clear();
-    });
-    assert_eq!(
-        refusals(&plan, &world),
-        [
-            "m1: it has etcd's data, and not the keys below /etc/kubernetes/pki that the rest could be made of; \
-             nothing was removed; put the keys back"
-        ]
-    );
-}
-
-/// The host died between m2's promotion and the end of its kubeadm: two voters, and m2 is needed.
-#[test]
-fn case_mark_2() {
-    let (plan, mut world) = cluster(2, 0);
-    world.domains.insert(name("m2"), DomainState::Off);
-    world.nodes.remove(&name("m2"));
-    world.etcd.statuses.remove(&name("m2"));
-    no_quorum(&mut world);
-    world.checks.clear();
-    assert_eq!(actions(&plan, &world), ["start m2"]);
-    // It answers, and its kubelet has no kubeconfig yet: that is made, nothing is taken away.
-    let (_, mut world) = cluster(2, 0);
-    change(&mut world, "m2", |guest| {
-        guest.kubeadm.files.remove("kubelet.conf");
-    });
-    world.etcd.statuses.remove(&name("m2"));
-    no_quorum(&mut world);
-    assert_eq!(
-        way(&plan, &world),
-        ["restore m2", "await etcd", "await API", "settle"]
-    );
-    // Its disk is new, and without its vote there is no quorum: m1's data is not risked.
-    let (_, mut world) = cluster(2, 0);
-    blank(&mut world, "m2");
-    no_quorum(&mut world);
-    assert_eq!(
-        refusals(&plan, &world),
-        [
-            "etcd has lost its quorum: there is no data on m2 any more, and 1 of 2 voting members are left where 2 are \
-             needed; nothing was removed; put the disks of these nodes back, then `regent up`; if they are gone for good, \
-             `regent restore --accept-data-loss m2` goes on with what m1 has, up to revision 1"
-        ]
-    );
-    // Its data is there, and it may yet come.
-    let (_, mut world) = cluster(2, 0);
-    world.etcd.statuses.remove(&name("m2"));
-    no_quorum(&mut world);
-    assert_eq!(actions(&plan, &world), ["await etcd"]);
-    world.run.waited = true;
-    assert_eq!(
-        refusals(&plan, &world),
-        [
-            "etcd has data and no quorum: its members on m2 do not answer; \
-             nothing was removed; see why with `regent logs NODE`, mend that node, then `regent up`; if they are gone for \
-             good, `regent restore --accept-data-loss m2` goes on with what m1 has, up to revision 1"
-        ]
-    );
-}
-
-/// Whoever is given up ends for certain before what is left goes on, also where the file has that node no more; and only while
-/// somebody answers who has the data.
-#[test]
-fn nobody_comes_back_with_data_that_was_given_up() {
-    let lost = || {
-        let (plan, mut world) = cluster(3, 0);
-        for node in ["m2", "m3"] {
-            world.etcd.statuses.remove(&name(node));
-        }
-        no_quorum(&mut world);
-        world.run.waited = true;
-        world.run.lost = [name("m2"), name("m3")].into();
-        (plan, world)
-    };
-    // Their nodes answer, and their members do not: what is on their disks is of no use.
-    let (plan, mut world) = lost();
-    assert_eq!(actions(&plan, &world), ["set aside m2", "set aside m3"]);
-    world.run.lost.remove(&name("m3"));
-    let told = refusals(&plan, &world);
-    assert!(told[0].contains("--accept-data-loss m2,m3"), "{told:?}");
-    // One is new already.
-    let (plan, mut world) = lost();
-    blank(&mut world, "m2");
-    assert_eq!(actions(&plan, &world), ["set aside m3"]);
-    // Both are.
-    blank(&mut world, "m3");
-    assert_eq!(actions(&plan, &world), ["revive etcd m1"]);
-    // Nobody would be left.
-    let (plan, mut world) = lost();
-    world.etcd.statuses.clear();
-    let told = refusals(&plan, &world);
-    assert!(!told[0].contains("--accept-data-loss"), "{told:?}");
-    // The file has one of them no more, and nothing is left of its machine.
-    let (_, mut world) = lost();
-    world.domains.remove(&name("m3"));
-    world.nodes.remove(&name("m3"));
-    blank(&mut world, "m2");
-    let mut plan = planned(3, 0);
-    plan.nodes.retain(|node| node.name.as_str() != "m3");
-    assert_eq!(actions(&plan, &world), ["revive etcd m1"]);
-    // With a quorum nobody is given up.
-    let (plan, mut world) = lost();
-    world.etcd.quorum = true;
-    assert_eq!(actions(&plan, &world), ["await API"]);
-}
-
 /// Nobody but a CA renews what has ended: a control-plane node has it, a worker has to join again.
 #[test]
 fn certificates_that_have_ended_are_made_anew() {
@@ -378,7 +202,31 @@ fn certificates_that_have_ended_are_made_anew() {
         actions(&plan, &world),
         ["renew certificates m1", "renew certificates m2", "reset w1"]
     );
+    // Nothing is done to those that are good for a while; what ends soon is renewed node by node, while all is well.
+    let (plan, mut world) = cluster(3, 1);
+    for (node, days) in [("m1", 40), ("m2", 20), ("m3", 20), ("w1", 20)] {
+        change(&mut world, node, |guest| {
+            let end = ended + jiff::SignedDuration::from_hours(24 * days);
+            guest.certificates = vec![("CN=kube-apiserver".to_owned(), end)];
+            guest.certificates.push((
+                "O=system:nodes, CN=system:node:m1".to_owned(),
+                ended + jiff::SignedDuration::from_hours(1),
+            ));
+            guest.past = Some(ended);
+        });
+    }
+    assert_eq!(
+        way(&plan, &world),
+        ["settle", "renew certificates m2", "renew certificates m3"]
+    );
     // The node's clock says so, and regent's does not.
+    let (plan, mut world) = cluster(3, 1);
+    for node in ["m1", "m2", "w1"] {
+        change(&mut world, node, |guest| {
+            guest.certificates = vec![("CN=ended".to_owned(), ended)];
+        });
+    }
+
     for node in ["m1", "m2", "w1"] {
         change(&mut world, node, |guest| {
             guest.past = ended.checked_sub(jiff::SignedDuration::from_secs(1)).ok();
@@ -454,54 +302,6 @@ fn case_readd() {
 }
 
 #[test]
-fn case_lost_disk() {
-    let (plan, mut world) = cluster(3, 2);
-    blank(&mut world, "m2");
-    change(&mut world, "m2", |guest| guest.configured = None);
-    assert_eq!(
-        way(&plan, &world),
-        [
-            "configure m2",
-            "forget member m2",
-            "delete node m2",
-            "connectivity",
-            "join control plane m2",
-            "settle"
-        ]
-    );
-    // The first one is like any other.
-    let (_, mut world) = cluster(3, 2);
-    blank(&mut world, "m1");
-    assert!(way(&plan, &world).contains(&"join control plane m1".to_owned()));
-    // The only one: nobody has the data, and nothing pretends to.
-    let (plan, mut world) = cluster(1, 1);
-    blank(&mut world, "m1");
-    world.etcd = Default::default();
-    world.api = Api::Silent("no answer".to_owned());
-    let refused = refusals(&plan, &world);
-    assert!(refused[0].contains("the data is lost"), "{refused:?}");
-}
-
-/// Removing a member never costs the quorum, whoever else is silent.
-#[test]
-fn a_member_is_only_taken_out_of_a_cluster_that_lives_without_it() {
-    let (plan, mut world) = cluster(3, 0);
-    blank(&mut world, "m2");
-    silence(&mut world, "m3");
-    world.run.given_up.insert(name("m3"));
-    world.run.waited = true;
-    // Two of three do not answer.
-    no_quorum(&mut world);
-    assert_eq!(refusals(&plan, &world).len(), 1);
-    // A removed-member's data is not wiped without a quorum either.
-    let (_, mut world) = cluster(3, 0);
-    forget_member(&mut world, &plan, "m3");
-    no_quorum(&mut world);
-    world.run.waited = true;
-    assert_eq!(refusals(&plan, &world).len(), 1);
-}
-
-#[test]
 fn one_silent_node_does_not_hide_the_others() {
     let (plan, mut world) = cluster(3, 2);
     silence(&mut world, "m3");
@@ -520,25 +320,6 @@ fn one_silent_node_does_not_hide_the_others() {
     let said = next(&plan, None, &world);
     assert_eq!(said.actions, [Action::JoinWorker(name("w1"))]);
     assert!(said.refusals[0].seen.contains("member on m3"), "{said:?}");
-}
-
-#[test]
-fn a_learner_that_was_left_is_taken_out_first() {
-    let (plan, mut world) = cluster(2, 0);
-    let members = world.etcd.members.as_mut().unwrap();
-    members[1].learner = true;
-    world.checks.clear();
-    assert_eq!(
-        way(&plan, &world),
-        [
-            "forget member m2",
-            "reset m2",
-            "delete node m2",
-            "connectivity",
-            "join control plane m2",
-            "settle"
-        ]
-    );
 }
 
 /// A growth that failed and was taken back in the file.
@@ -602,14 +383,4 @@ fn static_pods_that_were_removed_by_hand_are_made_anew() {
             .retain(|file| !file.starts_with("manifests/"));
     });
     assert_eq!(way(&plan, &world), ["restore m2", "settle"]);
-}
-
-/// m1's log was removed by hand, and its etcd has begun a cluster of its own.
-#[test]
-fn a_member_of_another_cluster_is_taken_out() {
-    let (plan, mut world) = cluster(3, 0);
-    world.checks.clear();
-    world.etcd.statuses.get_mut(&name("m1")).unwrap().cluster = 666;
-    let way = way(&plan, &world);
-    assert_eq!(way[..2], ["forget member m1", "reset m1"]);
 }

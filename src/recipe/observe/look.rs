@@ -8,10 +8,11 @@ use x509_parser::extensions::GeneralName;
 
 use super::Patience;
 use crate::event::chain;
+use crate::name::ClusterName;
 use crate::node::Node;
-use crate::plan::{NodePlan, NodeRole, PlannedFile};
+use crate::plan::{BackupPlan, NodePlan, NodeRole, Plan, PlannedFile};
 use crate::recipe::health::servers;
-use crate::recipe::world::{Guest, Kubeadm};
+use crate::recipe::world::{Backups, Guest, Kubeadm};
 use crate::store::Sha256;
 
 /// Prints one `key=value` a line; every key is optional. Each program that it starts costs milliseconds, on an emulated
@@ -53,6 +54,17 @@ ctr --connect-timeout {}ms --namespace k8s.io images list --quiet 2>/dev/null | 
     )
 }
 
+/// The newest backup, and what became of the last try. Costs a program.
+fn backups(plan: &BackupPlan, cluster: &ClusterName) -> String {
+    format!(
+        r#"
+for backup in {}/{cluster}-*.age; do :; done
+echo "backup=${{backup##*/}} $(systemctl is-active regent-backup.service)"
+"#,
+        plan.to
+    )
+}
+
 const BALANCER: &str = r#"
 [ -s /etc/haproxy/cluster-ca.crt ] && echo "ca=$(sha256sum /etc/haproxy/cluster-ca.crt)"
 if systemctl is-active -q haproxy; then
@@ -67,22 +79,23 @@ exit 0
 pub(in crate::recipe) async fn at(
     session: &Node,
     node: &NodePlan,
-    with_images: bool,
+    plan: &Plan,
     patience: Patience,
 ) -> Result<Guest, String> {
     let paths: Vec<_> = node.files.iter().map(|file| file.path.as_str()).collect();
     // Paths that can be written to a node need no quotes.
     let files = format!("sha256sum {} 2>/dev/null\n", paths.join(" "));
-    let script = match node.role {
-        NodeRole::LoadBalancer => format!("set +e\n{BASE}{files}{BALANCER}"),
-        NodeRole::ControlPlane | NodeRole::Worker if with_images => {
-            let images = images(patience);
-            format!("set +e\n{BASE}{files}{images}{KUBERNETES}")
-        }
-        NodeRole::ControlPlane | NodeRole::Worker => {
-            format!("set +e\n{BASE}{files}{KUBERNETES}")
-        }
-    };
+    let mut script = format!("set +e\n{BASE}{files}");
+    if node.role != NodeRole::LoadBalancer && !plan.images.is_empty() {
+        script.push_str(&images(patience));
+    }
+    if let (Some(backup), NodeRole::ControlPlane) = (&plan.backup, node.role) {
+        script.push_str(&backups(backup, &plan.cluster));
+    }
+    script.push_str(match node.role {
+        NodeRole::LoadBalancer => BALANCER,
+        NodeRole::ControlPlane | NodeRole::Worker => KUBERNETES,
+    });
     let look = session.script(script).deadline(patience.node).run();
     match patience.heard(node.address, patience.node, look).await {
         Some(Ok(text)) => Ok(read(&text, node, Timestamp::now())),
@@ -118,6 +131,8 @@ fn read(text: &str, node: &NodePlan, clock: Timestamp) -> Guest {
         let own = node.role == NodeRole::ControlPlane && file == "kubelet.conf";
         (!own).then(|| (file.to_owned(), server.trim().to_owned()))
     };
+    // `NAME STATE`; the name is the pattern where there is none.
+    let backup = value("backup").and_then(|line| line.split_once(' '));
     let certificates = certificates(rest.strip_prefix("certificates\n").unwrap_or_default());
     Guest {
         configured: word("configured").filter(|_| node.files.iter().all(as_planned)),
@@ -141,6 +156,12 @@ fn read(text: &str, node: &NodePlan, clock: Timestamp) -> Guest {
         booted: now.and_then(|now| booted(now, value("uptime")?, value("init")?)),
         now,
         past: now.map(|now| now.min(clock)),
+        backups: Backups {
+            newest: backup
+                .map(|(name, _)| name.to_owned())
+                .filter(|name| !name.contains('*')),
+            failed: backup.is_some_and(|(_, state)| state == "failed"),
+        },
         kubeconfigs: values.lines().filter_map(server).collect(),
         sans: certificates.iter().find_map(|one| one.sans.clone()),
         certificates: certificates
@@ -244,11 +265,20 @@ mod tests {
             SanType::IpAddress("198.18.0.11".parse().unwrap()),
             SanType::IpAddress("fd00::1".parse().unwrap()),
         ];
-        let pem = Authority::new().leaf(names, false).certificate.pem();
+        let pem = Authority::new().leaf(names, None).certificate.pem();
         let guest = read(&format!("--- certificates\n{pem}"), &node("m1"), CLOCK);
         let names = ["demo-api", "198.18.0.11", "fd00::1"].map(str::to_owned);
         assert_eq!(guest.sans, Some(names.into()));
         assert_eq!(guest.certificates.len(), 1);
+    }
+
+    #[test]
+    fn backups_are_told_apart_from_none() {
+        let read = |line: &str| read(line, &node("m1"), CLOCK).backups;
+        assert_eq!(read("backup=demo-*.age inactive"), Backups::default());
+        let kept = read("backup=demo-20261127T120000Z.age failed");
+        assert_eq!(kept.newest.as_deref(), Some("demo-20261127T120000Z.age"));
+        assert!(kept.failed);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use jiff::Timestamp;
+use jiff::civil::date;
+use jiff::{Timestamp, ToSpan as _, Zoned};
 use rcgen::SanType;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -29,12 +30,14 @@ pub(super) fn certificates(plan: &Plan, shared: &Utf8Path) -> TlsAcceptor {
     let authority = Authority::new();
     let addresses = plan.nodes.iter().map(|node| node.address);
     let mut names: Vec<_> = addresses.map(|at| SanType::IpAddress(at.into())).collect();
-    let plain = authority.leaf(names.clone(), false);
+    let plain = authority.leaf(names.clone(), None);
     for name in sans(plan) {
         names.push(SanType::DnsName(name.try_into().unwrap()));
     }
-    let ended = authority.leaf(names.clone(), true);
-    let leaf = authority.leaf(names, false);
+    let ended = authority.leaf(names.clone(), Some(date(2020, 1, 1)));
+    let soon = Zoned::now().date().saturating_add(10.days());
+    let ending = authority.leaf(names.clone(), Some(soon));
+    let leaf = authority.leaf(names, None);
 
     let pki = shared.join("pki");
     fs::create_dir_all(pki.join("etcd")).unwrap();
@@ -52,6 +55,7 @@ pub(super) fn certificates(plan: &Plan, shared: &Utf8Path) -> TlsAcceptor {
     }
     write("sa.key", "key");
     fs::write(shared.join("ended.crt"), ended.certificate.pem()).unwrap();
+    fs::write(shared.join("ending.crt"), ending.certificate.pem()).unwrap();
     // As without a control plane endpoint.
     fs::write(shared.join("plain.crt"), plain.certificate.pem()).unwrap();
     let kubeconfig = authority.kubeconfig(&plan.endpoint().to_string(), &leaf);

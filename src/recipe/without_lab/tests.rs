@@ -79,7 +79,7 @@ async fn killed_at(command: usize) -> bool {
 /// What somebody does to a cluster, and the action that mends it.
 type Damage = (&'static str, fn(&Bench), &'static str);
 
-const DAMAGES: [Damage; 18] = [
+const DAMAGES: [Damage; 19] = [
     (
         "a member removed from etcd",
         |bench| {
@@ -145,6 +145,15 @@ const DAMAGES: [Damage; 18] = [
             let ended = bench.truth.root.join("cluster/ended.crt");
             let pki = bench.disk("m1").join("etc/kubernetes/pki");
             fs::copy(ended, pki.join("apiserver.crt")).unwrap();
+        },
+        "renew certificates",
+    ),
+    (
+        "a certificate that ends within the month",
+        |bench| {
+            let ending = bench.truth.root.join("cluster/ending.crt");
+            let pki = bench.disk("m2").join("etc/kubernetes/pki");
+            fs::copy(ending, pki.join("apiserver.crt")).unwrap();
         },
         "renew certificates",
     ),

@@ -66,9 +66,9 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let authority = Authority::new();
-        let server = authority.leaf(vec![SanType::IpAddress(address.ip())], false);
+        let server = authority.leaf(vec![SanType::IpAddress(address.ip())], None);
         let admin = SanType::DnsName("admin".try_into().unwrap());
-        let client = authority.leaf(vec![admin], false);
+        let client = authority.leaf(vec![admin], None);
         let kubeconfig = authority.kubeconfig(&address.to_string(), &client);
         let acceptor = authority.acceptor(&server, true);
         let (mood, moods) = watch::channel(Mood::Well);

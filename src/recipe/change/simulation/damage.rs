@@ -44,6 +44,8 @@ pub(super) enum Damage {
     RemoveKubeletConfig,
     /// The time of a node's certificates ends.
     EndCertificates,
+    /// It will end within the month.
+    NearEnd,
     /// kubelet is stopped.
     StopKubelet,
     /// The load balancer boots.
@@ -72,6 +74,7 @@ impl Arbitrary for Damage {
             Just(Self::EmptyKubeletConf),
             Just(Self::RemoveKubeletConfig),
             Just(Self::EndCertificates),
+            Just(Self::NearEnd),
             Just(Self::StopKubelet),
             Just(Self::RebootBalancer),
         ]
@@ -124,6 +127,7 @@ impl Model {
                 machine.files.remove(KUBELET);
             }
             Damage::EndCertificates if kubernetes => machine.ended = true,
+            Damage::NearEnd if kubernetes => machine.ending = true,
             Damage::StopKubelet => machine.kubelet = false,
             Damage::RebootBalancer if !kubernetes => machine.balancing = false,
             _ => {}
@@ -165,6 +169,6 @@ fn cut(machine: &mut Machine) {
 
 fn reset(machine: &mut Machine) {
     machine.files.clear();
-    (machine.emptied, machine.ended) = (false, false);
+    (machine.emptied, machine.ended, machine.ending) = (false, false, false);
     (machine.data, machine.ca, machine.kubelet) = (None, None, false);
 }

@@ -39,6 +39,8 @@ pub(super) struct Machine {
     pub(super) loaded: bool,
     /// The time of its certificates is over.
     pub(super) ended: bool,
+    /// It will be, soon.
+    pub(super) ending: bool,
     /// Where its kubeconfigs have the API servers.
     pub(super) server: Option<Ipv4Addr>,
     /// What its API server's certificate is for.
@@ -281,7 +283,10 @@ impl Model {
                 state.machines.get_mut(node).unwrap().configured = Some(mark);
             }
             Action::Load(node) => state.machines.get_mut(node).unwrap().loaded = true,
-            Action::Renew(node) => state.machines.get_mut(node).unwrap().ended = false,
+            Action::Renew(node) => {
+                let machine = state.machines.get_mut(node).unwrap();
+                (machine.ended, machine.ending) = (false, false);
+            }
             Action::Forget { peer, .. } => state.members.retain(|member| member.peer != *peer),
             Action::Reset(node) => {
                 let founded = !state.members.is_empty();
@@ -292,7 +297,7 @@ impl Model {
                     .retain(|file| spared && file.starts_with("pki/ca."));
                 machine.ca = machine.ca.filter(|_| spared);
                 (machine.data, machine.kubelet) = (None, false);
-                (machine.emptied, machine.ended) = (false, false);
+                (machine.emptied, machine.ended, machine.ending) = (false, false, false);
             }
             Action::DeleteNode(node) if lives => {
                 state.nodes.remove(node.as_str());

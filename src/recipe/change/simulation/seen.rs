@@ -132,10 +132,13 @@ impl Model {
             images: images.cloned().collect(),
             balancing: machine.balancing,
             past: Some(NOW),
-            certificates: if machine.ended {
-                vec![("CN=ended".to_owned(), NOW)]
-            } else {
-                Vec::new()
+            certificates: match (machine.ended, machine.ending) {
+                (true, _) => vec![("CN=ended".to_owned(), NOW)],
+                (false, true) => {
+                    let tomorrow = NOW + jiff::SignedDuration::from_hours(24);
+                    vec![("CN=ending".to_owned(), tomorrow)]
+                }
+                (false, false) => Vec::new(),
             },
             ..Guest::default()
         }))
