@@ -74,8 +74,19 @@ pub fn nodes_come_and_go(program: &Program) -> Seen {
     let new = during(program, &file, "@regent replace m1")?;
     program.is_healthy()?;
     program.says(&["kubectl", "delete", "deployment,pdb", "app"])?;
+    let larger = program.other_file(
+        "workers: { count: 1 }",
+        "workers: { count: 1, memory: 3GiB }",
+    )?;
+    let sized = during(program, &larger, "@regent up")?;
+    let memory = program.says(&["ssh", "w1", "free -b | awk '/Mem/ {print $2}'"])?;
+    expect(
+        memory.trim() == (3_u64 << 30).to_string(),
+        format!("w1 has 3 GiB, not {memory}"),
+    )?;
+    program.says(&["up"])?;
     Ok(format!(
-        "m2 and w2 gone: {gone}; m2 back: {back}; m1 replaced: {new}"
+        "m2 and w2 gone: {gone}; m2 back: {back}; m1 replaced: {new}; w1 larger: {sized}"
     ))
 }
 

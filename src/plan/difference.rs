@@ -168,7 +168,7 @@ impl Found {
         self.compare("the network's MAC address", mac, &wanted.mac, never);
     }
 
-    /// Compares how many nodes a role has, and their sizes.
+    /// Compares how many nodes a role has, and what they are like.
     fn role(&mut self, role: NodeRole, now: &[NodePlan], wanted: &[NodePlan]) {
         let of = |nodes: &[NodePlan]| -> BTreeSet<NodeName> {
             let nodes = nodes.iter().filter(|node| node.role == role);
@@ -184,25 +184,32 @@ impl Found {
         let pairs: Vec<_> = both(now, wanted)
             .filter(|(node, _)| node.role == role)
             .collect();
-        self.sizes(&pairs, "memory", |node| node.memory.to_string());
-        self.sizes(&pairs, "cpus", |node| node.cpus.to_string());
-        self.sizes(&pairs, "labels", |node| {
+        // A machine is made with them, and anew with others; without a load balancer nobody reaches the API meanwhile.
+        let size = match role {
+            NodeRole::LoadBalancer => Reach::Never,
+            NodeRole::ControlPlane | NodeRole::Worker => Reach::Up,
+        };
+        let never = Reach::Never;
+        self.measures(&pairs, "memory", size, |node| node.memory.to_string());
+        self.measures(&pairs, "cpus", size, |node| node.cpus.to_string());
+        self.measures(&pairs, "labels", never, |node| {
             let words = node
                 .labels
                 .iter()
                 .map(|(key, value)| format!("{key}={value}"));
             or_none(words.collect())
         });
-        self.sizes(&pairs, "taints", |node| {
+        self.measures(&pairs, "taints", never, |node| {
             or_none(node.taints.iter().map(ToString::to_string).collect())
         });
     }
 
     /// Compares one measure of a role's nodes: as the role's, where it is the same for all of them.
-    fn sizes(
+    fn measures(
         &mut self,
         pairs: &[(&NodePlan, &NodePlan)],
         what: &str,
+        reach: Reach,
         measure: impl Fn(&NodePlan) -> String,
     ) {
         let measured: Vec<_> = pairs
@@ -213,10 +220,10 @@ impl Found {
             && measured.iter().all(|pair| pair == first)
         {
             let key = format!("{}.{what}", section(node.role));
-            return self.compare(key, &first.0, &first.1, Reach::Never);
+            return self.compare(key, &first.0, &first.1, reach);
         }
         for ((node, _), (now, wanted)) in pairs.iter().zip(&measured) {
-            self.compare(format!("{}'s {what}", node.name), now, wanted, Reach::Never);
+            self.compare(format!("{}'s {what}", node.name), now, wanted, reach);
         }
     }
 

@@ -14,6 +14,8 @@ mod tests;
 pub use action::{Action, Refusal};
 #[cfg(test)]
 pub(super) use expect::after_up;
+pub(super) use expect::foresee;
+#[cfg(test)]
 pub(super) use expect::preview;
 pub use expect::steps;
 

@@ -8,6 +8,7 @@ use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use crate::plan::Plan;
 use crate::recipe::act;
 use crate::recipe::change::{self, Refusal, next};
+use crate::recipe::resize::{resized, with_sizes_of};
 use crate::recipe::up::{check_reachable, recorded};
 use crate::recipe::world::World;
 use crate::recipe::{Action, RecipeError};
@@ -31,10 +32,26 @@ impl Preview {
     }
 
     fn from(wanted: &Plan, recorded: Option<&Plan>, world: &World) -> Self {
-        Self {
-            rounds: change::preview(wanted, recorded, world),
-            refusals: next(wanted, recorded, world).refusals,
+        let mut step = match recorded {
+            Some(now) => with_sizes_of(now, wanted),
+            None => wanted.clone(),
+        };
+        let refusals = next(&step, recorded, world).refusals;
+        let mut after = world.clone();
+        let mut rounds = change::foresee(&step, recorded, &mut after);
+        // Who is to have another size leaves and comes back.
+        for name in resized(recorded, wanted) {
+            let before = step.clone();
+            step.nodes.retain(|node| node.name != name);
+            rounds.extend(change::foresee(&step, Some(&before), &mut after));
+            step = before;
+            let nodes = step.nodes.iter_mut().zip(&wanted.nodes);
+            for (node, wanted) in nodes.filter(|(node, _)| node.name == name) {
+                node.clone_from(wanted);
+            }
+            rounds.extend(change::foresee(&step, Some(&step), &mut after));
         }
+        Self { rounds, refusals }
     }
 }
 
@@ -108,7 +125,7 @@ mod tests {
     use super::*;
     use crate::derive::{self, Beside};
     use crate::recipe::change::after_up;
-    use crate::spec::{ClusterSpec, Driver};
+    use crate::spec::{ClusterSpec, Driver, Memory};
 
     fn plan(workers: u8) -> Plan {
         let mut spec = ClusterSpec::new("demo".parse().unwrap());
@@ -128,6 +145,29 @@ mod tests {
         let text = Preview::from(&three, Some(&two), &world).to_string();
         assert!(text.starts_with("  1  w3: start\n"), "{text}");
         assert!(text.contains("w3: kubeadm join, as worker"), "{text}");
+        assert!(!text.contains("m1: kubeadm"), "{text}");
+    }
+
+    #[test]
+    fn who_is_to_have_another_size_leaves_and_comes_back() {
+        let mut spec = ClusterSpec::new("demo".parse().unwrap());
+        spec.workers.memory = Memory::gib(3);
+        let wanted = derive::plan(&spec, Driver::Lxc, Beside::default());
+        let now = plan(2);
+        let text = Preview::from(&wanted, Some(&now), &after_up(&now)).to_string();
+        let at = |what: &str| {
+            text.find(what)
+                .unwrap_or_else(|| panic!("{what} in {text}"))
+        };
+        let order = [
+            "w1: cordon",
+            "w1: remove",
+            "w1: start",
+            "w1: kubeadm join",
+            "w2: cordon",
+            "w2: kubeadm join",
+        ];
+        assert!(order.map(at).is_sorted(), "{text}");
         assert!(!text.contains("m1: kubeadm"), "{text}");
     }
 

@@ -5,7 +5,7 @@ use crate::name::NodeName;
 use crate::plan::NodeRole;
 use crate::recipe::act::Run;
 use crate::recipe::lookup::planned;
-use crate::recipe::up::{Worked, drive, recorded, up};
+use crate::recipe::up::{Worked, drive, finish, recorded};
 use crate::recipe::world::World;
 use crate::recipe::{Action, RecipeError, Refusal};
 use crate::site::Site;
@@ -65,6 +65,6 @@ pub async fn replace(site: &Site, image: &NodeImage, node: &NodeName) -> Result<
     let recorded = recorded(site)?;
     let run = Without(Run::new(&without, image));
     drive(&without.plan, recorded.as_ref(), &run).await?;
-    up(site, image).await?;
+    finish(&Run::new(site, image)).await?;
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use futures::future::join_all;
 
-use crate::image::NodeImage;
 use crate::lab::{LabPaths, Record};
 use crate::name::NodeName;
 use crate::plan::{Change, ENDPOINT, Plan, Reach, difference};
@@ -72,12 +71,7 @@ fn unreachable(recorded: Option<&Plan>, target: Option<&Plan>, wanted: &Plan) ->
     found
 }
 
-/// Brings the cluster to what the site's plan says, from wherever it is. Runs on the lab's runtime.
-pub async fn up(site: &Site, image: &NodeImage) -> Result<Outcome, RecipeError> {
-    finish(&Run::new(site, image)).await
-}
-
-/// The same by a run that was begun.
+/// Brings the cluster to what the plan of a run's site says.
 pub(super) async fn finish(run: &Run<'_>) -> Result<Outcome, RecipeError> {
     let site = run.site;
     check_reachable(site.lab.paths(), &site.plan)?;
@@ -177,7 +171,7 @@ mod tests {
     fn plan(workers: u8, memory: u64) -> Plan {
         let mut spec = ClusterSpec::new("demo".parse().unwrap());
         spec.workers.count = workers;
-        spec.workers.memory = Memory::gib(memory);
+        spec.load_balancer.memory = Memory::gib(memory);
         derive::plan(&spec, Driver::Lxc, Beside::default())
     }
 
@@ -196,9 +190,14 @@ mod tests {
                 Some(&two),
                 Some(&three),
                 &plan(3, 3),
-                "workers.memory: 2GiB → 3GiB",
+                "loadBalancer.memory: 2GiB → 3GiB",
             ),
-            (None, Some(&two), &plan(2, 3), "workers.memory: 2GiB → 3GiB"),
+            (
+                None,
+                Some(&two),
+                &plan(2, 3),
+                "loadBalancer.memory: 2GiB → 3GiB",
+            ),
         ] {
             let found: Vec<_> = unreachable(recorded, target, wanted)
                 .iter()

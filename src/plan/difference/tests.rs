@@ -21,11 +21,11 @@ fn changes(change: impl FnOnce(&mut ClusterSpec)) -> Vec<(String, Reach)> {
 #[test]
 fn case_words_of_a_difference_are_those_of_the_file() {
     type Edit = fn(&mut ClusterSpec);
-    let table: [(Edit, &str, Reach); 12] = [
+    let table: [(Edit, &str, Reach); 13] = [
         (
             |spec| spec.control_plane.memory = Memory::gib(3),
             "controlPlane.memory: 2GiB → 3GiB",
-            Reach::Never,
+            Reach::Up,
         ),
         // The load balancer that goes with it is not said again.
         (
@@ -36,6 +36,11 @@ fn case_words_of_a_difference_are_those_of_the_file() {
         (
             |spec| spec.workers.cpus = 4,
             "workers.cpus: 2 → 4",
+            Reach::Up,
+        ),
+        (
+            |spec| spec.load_balancer.cpus = 2,
+            "loadBalancer.cpus: 1 → 2",
             Reach::Never,
         ),
         (

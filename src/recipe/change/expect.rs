@@ -23,10 +23,18 @@ pub(in crate::recipe) fn preview(
     recorded: Option<&Plan>,
     world: &World,
 ) -> Vec<Vec<Action>> {
-    let mut world = world.clone();
+    foresee(wanted, recorded, &mut world.clone())
+}
+
+/// The same, and `world` becomes what it will be.
+pub(in crate::recipe) fn foresee(
+    wanted: &Plan,
+    recorded: Option<&Plan>,
+    world: &mut World,
+) -> Vec<Vec<Action>> {
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let actions = next(wanted, recorded, &world).actions;
+        let actions = next(wanted, recorded, world).actions;
         if actions.is_empty() {
             break;
         }

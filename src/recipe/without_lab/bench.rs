@@ -244,6 +244,17 @@ impl Bench {
         self.bring(site).await
     }
 
+    /// `up` to the plan in which these nodes have more processors.
+    pub(super) async fn up_larger(&self, nodes: &[&str]) -> Result<Outcome, RecipeError> {
+        let mut site = self.site();
+        for node in &mut site.plan.nodes {
+            if nodes.contains(&node.name.as_str()) {
+                node.cpus = 4;
+            }
+        }
+        self.bring(site).await
+    }
+
     /// `up` to the plan of one control-plane node without an endpoint.
     pub(super) async fn up_alone(&self) -> Result<Outcome, RecipeError> {
         let mut site = self.site();

@@ -539,6 +539,39 @@ fn nodes_are_replaced() {
     });
 }
 
+/// Who is to have another size is made anew, and nobody else.
+#[test]
+fn nodes_get_another_size() {
+    on_threads(async {
+        let bench = Bench::new(3, 1);
+        bench.up().await.unwrap();
+        let ids = || -> Vec<_> {
+            let members = bench.truth.members().into_iter();
+            members.map(|member| member.id).collect()
+        };
+        let before = ids();
+        bench.steps();
+        let larger = ["m2", "w1"];
+        assert_eq!(bench.up_larger(&larger).await.unwrap(), Outcome::Changed);
+        let after = ids();
+        assert!(
+            after[0] == before[0] && after[1] != before[1],
+            "{before:?} {after:?}"
+        );
+        let steps = bench.steps();
+        for step in [
+            "drain",
+            "forget member",
+            "remove",
+            "join control plane",
+            "join worker",
+        ] {
+            assert!(steps.contains(step), "{steps:?}");
+        }
+        assert_eq!(bench.up_larger(&larger).await.unwrap(), Outcome::Unchanged);
+    });
+}
+
 /// Pods that may not leave keep their node, which is used as before once the file has it again.
 #[test]
 fn a_drain_that_is_forbidden_is_taken_back() {
