@@ -121,7 +121,8 @@ fn brought_back(program: &Program, key: &Utf8Path, other: &Utf8Path) -> Seen {
 
 /// Waits until a node has made a backup by itself; how long. What it keeps is root's, and no more than it is told to.
 fn scheduled(program: &Program) -> Result<Duration> {
-    let look = "cd /var/lib/regent/backups 2>/dev/null || exit 0; stat -c '%a %n' *";
+    let look = "cd /var/lib/regent/backups 2>/dev/null || exit 0; \
+                for one in *; do [ ! -e \"$one\" ] || stat -c '%a %n' \"$one\"; done";
     let begun = Instant::now();
     loop {
         let mut found = String::new();
