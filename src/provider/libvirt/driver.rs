@@ -70,7 +70,12 @@ pub(super) trait Driver: fmt::Debug + Send + Sync {
     fn stop(&self, guest: &Guest<'_>, process: ProcessId) -> Result<()>;
 
     /// Ends whatever is left of a node without a domain.
-    fn end(&self, guest: &Guest<'_>) -> Result<()>;
+    fn end(&self, guest: &Guest<'_>) -> Result<()> {
+        match self.find(guest.place, guest.domain)? {
+            Some(process) => self.kill(guest.node, guest.domain, process),
+            None => Ok(()),
+        }
+    }
 
     /// Removes the files of a node that has ended.
     fn remove(&self, guest: &Guest<'_>) -> Result<()> {

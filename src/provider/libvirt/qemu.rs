@@ -93,13 +93,6 @@ impl Driver for Qemu {
         guest.libvirt.shut_down(guest.domain)
     }
 
-    fn end(&self, guest: &Guest<'_>) -> Result<()> {
-        match self.find(guest.place, guest.domain)? {
-            Some(process) => self.kill(guest.node, guest.domain, process),
-            None => Ok(()),
-        }
-    }
-
     fn remove_traces(&self, domain: &str) -> Result<()> {
         let log = Utf8Path::new("/var/log/libvirt/qemu").join(format!("{domain}.log"));
         gone(domain, |path| fs::remove_file(path), &log)

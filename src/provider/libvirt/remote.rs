@@ -132,13 +132,6 @@ impl Driver for RemoteQemu {
         guest.libvirt.shut_down(guest.domain)
     }
 
-    fn end(&self, guest: &Guest<'_>) -> Result<()> {
-        match self.find(guest.place, guest.domain)? {
-            Some(process) => self.kill(guest.node, guest.domain, process),
-            None => Ok(()),
-        }
-    }
-
     fn remove(&self, guest: &Guest<'_>) -> Result<()> {
         let own = volume::of_domain(guest.domain, "");
         match Pool::find(guest.libvirt, &self.host)? {

@@ -317,29 +317,14 @@ impl Model {
                 (machine.balancing, machine.ca) = (true, ca);
             }
             Action::Revive(node) => {
-                state.drawn += 1;
-                let (drawn, peer) = (state.drawn, etcd::peer_url(self.planned(node).address));
-                let machine = state.machines.get_mut(node).unwrap();
-                machine.data = Some(Data {
-                    cluster: drawn,
-                    member: drawn,
-                });
+                let machine = self.founded(state, node);
                 machine.kubelet = true;
-                state.cluster = drawn;
-                state.members = vec![member(drawn, node, &peer, false)];
             }
             Action::Recover(node) => {
-                state.drawn += 1;
-                let (drawn, peer) = (state.drawn, etcd::peer_url(self.planned(node).address));
-                let machine = state.machines.get_mut(node).unwrap();
-                machine.data = Some(Data {
-                    cluster: drawn,
-                    member: drawn,
-                });
+                let known = state.kubeconfig.flatten();
+                let machine = self.founded(state, node);
                 machine.files.extend(KEYS.map(str::to_owned));
-                machine.ca = state.kubeconfig.flatten();
-                state.cluster = drawn;
-                state.members = vec![member(drawn, node, &peer, false)];
+                machine.ca = known;
             }
             Action::Kubeconfig(node) => {
                 state.kubeconfig = Some(ca);
@@ -395,6 +380,20 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// etcd is a new cluster of one member, on this node.
+    fn founded<'s>(&self, state: &'s mut State, node: &NodeName) -> &'s mut Machine {
+        state.drawn += 1;
+        let (drawn, peer) = (state.drawn, etcd::peer_url(self.planned(node).address));
+        state.cluster = drawn;
+        state.members = vec![member(drawn, node, &peer, false)];
+        let machine = state.machines.get_mut(node).unwrap();
+        machine.data = Some(Data {
+            cluster: drawn,
+            member: drawn,
+        });
+        machine
     }
 
     /// What no action may ever do, by the truth of the model and not by what regent saw.
